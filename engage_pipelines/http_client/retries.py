@@ -1,0 +1,64 @@
+"""THE place where it is decided whether and when a call is repeated.
+
+Seconds are decided here; hours are the ledger's business (a record goes back to `pending` and the next
+run takes it up). Dagster retries crashed runs only.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+# 5xx without 501 (never going to work), plus time-out, too early and throttled. Not "any 4xx".
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
+# The vendor answered without doing anything: repeating is safe even for calls that create something.
+NOT_DONE_STATUSES = frozenset({408, 425, 429, 503})
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long to wait before the next try; None means give up.
+
+    Attributes:
+        attempts: calls in all, the first one included.
+        first_wait: seconds before the second call; doubles from there, with full jitter.
+        longest_wait: cap of one backoff wait. A Retry-After is never capped.
+        patience: longest Retry-After (seconds) that is waited for in place; beyond it the call ends
+            with `retry_at`, and the rest is for the ledger.
+    """
+
+    attempts: int = 5
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    patience: float = 1800.0
+    jitter: Callable[[], float] = field(default=random.random, compare=False)
+
+    def next_wait(self, attempt: int, retry_after: float | None) -> float | None:
+        """Seconds until try number `attempt + 1` (attempts count from 1), or None to give up."""
+        if attempt >= self.attempts:
+            return None
+        if retry_after is not None:
+            return None if retry_after > self.patience else retry_after
+        backoff = min(self.longest_wait, self.first_wait * 2.0 ** (attempt - 1))
+        return backoff * (0.5 + self.jitter() / 2)
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Read Retry-After in seconds or as an HTTP date; None when absent or unreadable."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())

@@ -1,0 +1,125 @@
+"""How a table is declared, and what is derived from the declaration: DDL, comments, Arrow, Markdown.
+
+A column suffix means one thing everywhere: `_id`, `_code`, `_at` (UTC timestamp), `_on` (date),
+`_amount` (money in the row's `currency`), `_count`, `is_`/`has_`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+Type = Literal["text", "integer", "money", "quantity", "share", "timestamp", "date", "boolean", "json"]
+
+_DUCKDB: dict[Type, str] = {
+    "text": "VARCHAR",
+    "integer": "BIGINT",
+    "money": "DECIMAL(18, 4)",
+    "quantity": "DECIMAL(18, 5)",
+    "share": "DECIMAL(9, 4)",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "date": "DATE",
+    "boolean": "BOOLEAN",
+    "json": "JSON",
+}
+_ARROW: dict[Type, pa.DataType] = {
+    "text": pa.string(),
+    "integer": pa.int64(),
+    "money": pa.decimal128(18, 4),
+    "quantity": pa.decimal128(18, 5),
+    "share": pa.decimal128(9, 4),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "date": pa.date32(),
+    "boolean": pa.bool_(),
+    "json": pa.string(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: name, type, description; `required` columns are never null."""
+
+    name: str
+    type: Type
+    description: str
+    required: bool = False
+
+    @property
+    def duckdb_type(self) -> str:
+        """The column's type in DuckDB."""
+        return _DUCKDB[self.type]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table: schema, name, grain, key and columns.
+
+    Attributes:
+        schema: `core`, `ops` or `mart`.
+        name: plural noun, the same in Python, SQL, the UI and the docs.
+        description: what one row is.
+        key: columns that identify a row.
+        columns: all columns, in order.
+        parent: column by which a load replaces rows (all rows of a parent at once); default the key.
+    """
+
+    schema: str
+    name: str
+    description: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    parent: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        """`schema.name`."""
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names of all columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names of the columns that are never null."""
+        return tuple(column.name for column in self.columns if column.required)
+
+    def ddl(self) -> str:
+        """`create table if not exists`; no primary key: loads replace by key, a check proves uniqueness."""
+        columns = ",\n".join(
+            f'    "{c.name}" {c.duckdb_type}{" not null" if c.required else ""}' for c in self.columns
+        )
+        return f"create table if not exists {self.full_name} (\n{columns}\n)"
+
+    def comments(self) -> list[str]:
+        """The statements that put the descriptions into DuckDB."""
+        return [
+            f"comment on table {self.full_name} is {_quoted(self.description)}",
+            *(f'comment on column {self.full_name}."{c.name}" is {_quoted(c.description)}' for c in self.columns),
+        ]
+
+    def arrow_schema(self) -> pa.Schema:
+        """The Arrow schema of the table, descriptions included."""
+        return pa.schema(
+            [
+                pa.field(c.name, _ARROW[c.type], nullable=not c.required, metadata={"description": c.description})
+                for c in self.columns
+            ]
+        )
+
+    def markdown(self) -> str:
+        """The table's section of `docs/tables.md`."""
+        rows = "\n".join(
+            f"| `{c.name}` | {c.duckdb_type} | {'yes' if c.required else ''} | {c.description} |" for c in self.columns
+        )
+        return (
+            f"## {self.full_name}\n\n{self.description}\n\nKey: {', '.join(f'`{k}`' for k in self.key)}\n\n"
+            f"| column | type | always set | meaning |\n|---|---|---|---|\n{rows}\n"
+        )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
