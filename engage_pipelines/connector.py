@@ -58,6 +58,8 @@ class Entity:
         prove: asks the vendor a second, cheaper question about the same scope; yields raw pages.
         proof: SQL file over the view `proof` (what `prove` yielded, column `record` JSON) giving
             `location_id, record_id, version`.
+        record_id: SQL over `raw` that identifies a record at the till.
+        newest: SQL over `raw` that orders versions of one record, newest last.
         windowed: True if pulled by modification window, False if each pull is the whole present state.
         per_location: True if a pull names locations.
         locations_per_call: how many locations fit one scope.
@@ -70,6 +72,8 @@ class Entity:
     pull: PullFunction
     prove: PullFunction | None = None
     proof: str | None = None
+    record_id: str = "id"
+    newest: str = "updated_at"
     windowed: bool = True
     per_location: bool = False
     locations_per_call: int = 1
@@ -84,7 +88,7 @@ class Source:
         folder: where its SQL and structure files are.
         options: model of its table `[sources.<name>]` in engage.toml.
         secrets: environment variables it needs.
-        connect: builds the client from options and secrets.
+        connect: builds the client from options, secrets and limits (`rates`, `in_flight` of engage.toml).
         locations: asks the vendor for its location ids.
         entities: everything it can pull, in load order.
     """
@@ -93,9 +97,10 @@ class Source:
     folder: Path
     options: type[Options]
     secrets: tuple[str, ...]
-    connect: Callable[[Any, Mapping[str, str]], VendorClient]
+    connect: Callable[[Any, Mapping[str, str], Limits], VendorClient]
     locations: Callable[[VendorClient, Any], tuple[str, ...]]
     entities: tuple[Entity, ...]
+    limits: Limits = field(default_factory=lambda: Limits(in_flight=8))
 
 
 OutcomeState = Literal["delivered", "accepted", "rejected", "pending"]
@@ -151,7 +156,7 @@ class BatchLimits:
 class InDoubt:
     """What happens to records of a run that died between sending and noting, and why that is safe."""
 
-    policy: Literal["resend", "verify", "hold"]
+    policy: Literal["resend", "hold"]
     reason: str
 
 

@@ -182,9 +182,7 @@ class VendorClient:
                 return None, error
         return Answer(response.status_code, response.headers, response.content), None
 
-    def _raise_if_final(
-        self, what: str, answer: Answer | None, problem: Exception | None, *, repeatable: bool
-    ) -> None:
+    def _raise_if_final(self, what: str, answer: Answer | None, problem: Exception | None, *, repeatable: bool) -> None:
         if answer is None:
             never_left = isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
             if not repeatable and not never_left:
@@ -202,9 +200,7 @@ class VendorClient:
         if not repeatable and answer.status not in NOT_DONE_STATUSES:
             raise UnknownOutcomeError(f"{what}: status {answer.status}, it may have been done")
 
-    def _wait_or_give_up(
-        self, what: str, attempt: int, answer: Answer | None, problem: Exception | None
-    ) -> None:
+    def _wait_or_give_up(self, what: str, attempt: int, answer: Answer | None, problem: Exception | None) -> None:
         now = self._now()
         asked = retry_after_seconds(answer.headers, now) if answer else None
         wait = self.retry.next_wait(attempt, asked)

@@ -39,12 +39,16 @@ _ARROW: dict[Type, pa.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: name, type, description; `required` columns are never null."""
+    """One column: name, type, description; `required` columns are never null.
+
+    `personal` columns identify a person: they are kept in the private database file and never published.
+    """
 
     name: str
     type: Type
     description: str
     required: bool = False
+    personal: bool = False
 
     @property
     def duckdb_type(self) -> str:
@@ -83,22 +87,39 @@ class Table:
         return tuple(column.name for column in self.columns)
 
     @property
+    def public_column_names(self) -> tuple[str, ...]:
+        """The names of the columns that may be published, in order."""
+        return tuple(column.name for column in self.columns if not column.personal)
+
+    @property
+    def is_personal(self) -> bool:
+        """True if any column identifies a person: the whole rows are kept in the private file too."""
+        return any(column.personal for column in self.columns)
+
+    @property
     def required(self) -> tuple[str, ...]:
         """The names of the columns that are never null."""
         return tuple(column.name for column in self.columns if column.required)
 
-    def ddl(self) -> str:
+    def ddl(self, database: str = "", *, with_personal: bool = True) -> str:
         """`create table if not exists`; no primary key: loads replace by key, a check proves uniqueness."""
         columns = ",\n".join(
-            f'    "{c.name}" {c.duckdb_type}{" not null" if c.required else ""}' for c in self.columns
+            f'    "{c.name}" {c.duckdb_type}{" not null" if c.required else ""}'
+            for c in self.columns
+            if with_personal or not c.personal
         )
-        return f"create table if not exists {self.full_name} (\n{columns}\n)"
+        return f"create table if not exists {_in(database)}{self.full_name} (\n{columns}\n)"
 
-    def comments(self) -> list[str]:
+    def comments(self, database: str = "", *, with_personal: bool = True) -> list[str]:
         """The statements that put the descriptions into DuckDB."""
+        name = f"{_in(database)}{self.full_name}"
         return [
-            f"comment on table {self.full_name} is {_quoted(self.description)}",
-            *(f'comment on column {self.full_name}."{c.name}" is {_quoted(c.description)}' for c in self.columns),
+            f"comment on table {name} is {_quoted(self.description)}",
+            *(
+                f'comment on column {name}."{c.name}" is {_quoted(c.description)}'
+                for c in self.columns
+                if with_personal or not c.personal
+            ),
         ]
 
     def arrow_schema(self) -> pa.Schema:
@@ -113,12 +134,18 @@ class Table:
     def markdown(self) -> str:
         """The table's section of `docs/tables.md`."""
         rows = "\n".join(
-            f"| `{c.name}` | {c.duckdb_type} | {'yes' if c.required else ''} | {c.description} |" for c in self.columns
+            f"| `{c.name}` | {c.duckdb_type} | {'yes' if c.required else ''} "
+            f"| {c.description}{' *Personal: not published.*' if c.personal else ''} |"
+            for c in self.columns
         )
         return (
             f"## {self.full_name}\n\n{self.description}\n\nKey: {', '.join(f'`{k}`' for k in self.key)}\n\n"
             f"| column | type | always set | meaning |\n|---|---|---|---|\n{rows}\n"
         )
+
+
+def _in(database: str) -> str:
+    return f"{database}." if database else ""
 
 
 def _quoted(text: str) -> str:

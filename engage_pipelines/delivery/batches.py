@@ -1,0 +1,108 @@
+"""Cutting a plan into batches by the vendor's limits: records, bytes and lines at once."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from engage_pipelines.connector import BatchLimits
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """Records of one call: keys, payload hashes, payloads, and an id that depends on nothing else."""
+
+    id: str
+    keys: tuple[str, ...]
+    hashes: tuple[str, ...]
+    payloads: tuple[bytes, ...]
+
+    def table(self) -> pa.Table:
+        """The batch as Arrow rows `record_key, payload`."""
+        payloads = pa.array([p.decode() for p in self.payloads], pa.string())
+        return pa.table({"record_key": pa.array(self.keys, pa.string()), "payload": payloads})
+
+    def halves(self) -> tuple[PlannedBatch, PlannedBatch]:
+        """The batch in two halves, for finding what a vendor refuses in it."""
+        middle = len(self.keys) // 2
+        return self.part(0, middle), self.part(middle, len(self.keys))
+
+    def part(self, start: int, end: int) -> PlannedBatch:
+        """Records `start..end` as a batch of their own."""
+        return _batch(self.keys[start:end], self.hashes[start:end], self.payloads[start:end])
+
+
+def cut(sizes: Counts, weights: Counts, limits: BatchLimits) -> list[tuple[int, int]]:
+    """Cut rows into consecutive `[start, end)` ranges, each as full as the limits allow.
+
+    A row that alone is over a limit gets a range of its own: the vendor then says what is wrong with it.
+    """
+    by_bytes = np.concatenate([[0], np.cumsum(sizes + 1)])
+    by_lines = np.concatenate([[0], np.cumsum(weights)])
+    ranges, start, count = [], 0, len(sizes)
+    while start < count:
+        end = min(start + limits.items, count)
+        # Brackets around the list and a comma per record are part of the body.
+        end = min(end, int(np.searchsorted(by_bytes, by_bytes[start] + limits.bytes - 1, side="right")) - 1)
+        if limits.lines is not None:
+            end = min(end, int(np.searchsorted(by_lines, by_lines[start] + limits.lines, side="right")) - 1)
+        end = max(end, start + 1)
+        ranges.append((start, end))
+        start = end
+    return ranges
+
+
+def minimal_calls(plan: Path, limits: BatchLimits) -> int:
+    """The least number of calls that can carry a plan within the limits."""
+    rows = pq.ParquetFile(plan)
+    if rows.metadata.num_rows == 0:
+        return 0
+    sizes, weights = _measures(rows.read(columns=["payload", "weight"]))
+    needed = [math.ceil(len(sizes) / limits.items), math.ceil(int(sizes.sum()) / limits.bytes)]
+    if limits.lines is not None:
+        needed.append(math.ceil(int(weights.sum()) / limits.lines))
+    return max(needed)
+
+
+def cut_batches(plan: Path, limits: BatchLimits) -> Iterator[PlannedBatch]:
+    """Read a plan piece by piece and yield its batches in order; memory holds one piece and one batch."""
+    rest: pa.Table | None = None
+    for piece in pq.ParquetFile(plan).iter_batches(batch_size=4096):
+        rows = pa.Table.from_batches([piece])
+        rows = pa.concat_tables([rest, rows]).combine_chunks() if rest is not None else rows
+        ranges = cut(*_measures(rows), limits)
+        # The last range may still grow with the next piece.
+        for start, end in ranges[:-1]:
+            yield _planned(rows.slice(start, end - start))
+        rest = rows.slice(ranges[-1][0]) if ranges else None
+    if rest is not None and rest.num_rows:
+        for start, end in cut(*_measures(rest), limits):
+            yield _planned(rest.slice(start, end - start))
+
+
+def _measures(rows: pa.Table) -> tuple[Counts, Counts]:
+    sizes = pc.binary_length(rows["payload"]).to_numpy(zero_copy_only=False).astype(np.int64)
+    return sizes, rows["weight"].to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _planned(rows: pa.Table) -> PlannedBatch:
+    payloads = tuple(text.encode() for text in rows["payload"].to_pylist())
+    return _batch(tuple(rows["record_key"].to_pylist()), tuple(rows["payload_hash"].to_pylist()), payloads)
+
+
+def _batch(keys: tuple[str, ...], hashes: tuple[str, ...], payloads: tuple[bytes, ...]) -> PlannedBatch:
+    digest = hashlib.sha256()
+    for key, payload_hash in zip(keys, hashes, strict=True):
+        digest.update(f"{key}\n{payload_hash}\n".encode())
+    return PlannedBatch(digest.hexdigest()[:24], keys, hashes, payloads)

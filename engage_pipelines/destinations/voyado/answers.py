@@ -1,0 +1,24 @@
+"""Reading Voyado's refusals: the names it documents per endpoint, wherever in the body they stand."""
+
+from __future__ import annotations
+
+import re
+
+from engage_pipelines.connector import Outcome
+from engage_pipelines.http_client import Answer, redact
+
+# An error name is one CamelCase word; anything longer is free text that may quote a person's data.
+_NAME = re.compile(rb"\b(?:Invalid|Multiple|Contact|Duplicate|Missing)[A-Z][A-Za-z]{3,50}\b")
+
+
+def error_name(answer: Answer) -> str | None:
+    """The documented error name in the answer, e.g. `ContactNotFound`; None if there is none."""
+    found = _NAME.search(answer.content)
+    return redact(found[0].decode()) if found else None
+
+
+def refused(what: str, answer: Answer) -> Outcome:
+    """The outcome of a record that Voyado refused for good."""
+    name = error_name(answer)
+    reason = f"{what}: refused with {answer.status}" + (f" {name}" if name else "")
+    return Outcome("rejected", reason, vendor_code=name or str(answer.status))

@@ -1,0 +1,206 @@
+"""Looking a finished file over before it leaves: what Voyado takes in from a file stays for ever.
+
+Each rule names file, line, column and itself, never a value. Lines count from 1, the header is line 1.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from engage_pipelines.errors import ContractError
+
+MOST_LINES = 20_000
+
+CONTACT_COLUMNS = (
+    "contactType", "externalId", "memberNumber", "email", "mobilePhone", "firstName", "lastName", "street",
+    "careOf", "zipCode", "city", "countryCode", "birthDay", "gender", "createdInStore", "store",
+    "acceptsEmail", "acceptsSms", "acceptsPostal", "createdOn",
+)  # fmt: skip
+RECEIPT_COLUMNS = (
+    "matchKey", "matchKeyType", "contactType", "uniqueReceiptId", "receiptNumber", "createdDate",
+    "storeExternalId", "currency", "exchangeRateToGroupCurrency", "totalGrossPrice", "type", "sku",
+    "articleNumber", "articleName", "articleGroup", "quantity", "grossPaidPrice", "taxAmount", "taxPercent",
+    "marginPercent", "awardsBonus",
+)  # fmt: skip
+
+_TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$"
+_DAY = r"^\d{4}-\d\d-\d\d$"
+_NUMBER = r"^-?\d{1,14}(\.\d{1,4})?$"
+_RATE = r"^\d{1,10}(\.\d{1,8})?$"
+_ANY = r"."
+_MONEY = pa.decimal128(18, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """What a file is held against.
+
+    Attributes:
+        file: the finished local file.
+        line_count: lines it must have, header excluded.
+        match_key_type: the one key type of the file.
+        keys: record keys that must be in it, and no others.
+    """
+
+    file: Path
+    line_count: int
+    match_key_type: str
+    keys: Sequence[str]
+
+
+def validate_receipts(check: FileCheck) -> pa.Table:
+    """Check a transaction file and give its lines, all columns as text.
+
+    Raises:
+        ContractError: a rule is broken.
+    """
+    table = _read(check, RECEIPT_COLUMNS)
+    _matches(check, table, "matchKeyType", f"^{check.match_key_type}$", "the one match key type of the file")
+    _matches(check, table, "createdDate", _TIME, "ISO 8601 with offset")
+    _matches(check, table, "currency", "^[A-Z]{3}$", "ISO 4217 code")
+    _matches(check, table, "exchangeRateToGroupCurrency", _RATE, "a positive decimal")
+    _matches(check, table, "type", "^(PURCHASE|RETURN|ADJUSTMENT)$", "PURCHASE, RETURN or ADJUSTMENT")
+    for column in ("matchKey", "contactType", "uniqueReceiptId", "storeExternalId", "sku", "articleNumber",
+                   "articleName", "quantity"):  # fmt: skip
+        _matches(check, table, column, _ANY, "must not be empty")
+    for column in ("totalGrossPrice", "grossPaidPrice", "taxAmount", "taxPercent"):
+        _matches(check, table, column, _NUMBER, "a decimal number with a point")
+    _holds_the_keys(check, table, "uniqueReceiptId")
+    _adds_up(check, table)
+    return table
+
+
+def validate_contacts(check: FileCheck) -> pa.Table:
+    """Check a contact file and give its lines, all columns as text.
+
+    Raises:
+        ContractError: a rule is broken.
+    """
+    table = _read(check, CONTACT_COLUMNS)
+    first_type = table["contactType"][0].as_py() if table.num_rows else ""
+    for line, value in enumerate(pc.equal(table["contactType"], first_type).to_pylist(), 2):
+        if not value:
+            _fail(check.file, line, "contactType", "one contact type per file")
+    _matches(check, table, check.match_key_type, _ANY, "must not be empty")
+    _matches(check, table, "birthDay", f"^$|{_DAY}", "a day as YYYY-MM-DD")
+    _matches(check, table, "createdOn", f"^$|{_TIME}", "ISO 8601 with offset")
+    for column in ("acceptsEmail", "acceptsSms", "acceptsPostal"):
+        _matches(check, table, column, "^(True|False|)$", "True, False or empty")
+    _is_unique(check, table, check.match_key_type)
+    _holds_the_keys(check, table, "externalId")
+    return table
+
+
+def _read(check: FileCheck, columns: tuple[str, ...]) -> pa.Table:
+    content = check.file.read_bytes()
+    _bytes_are_plain(check.file, content)
+    header, _, body = content.partition(b"\n")
+    if header.decode() != ";".join(columns):
+        _fail(check.file, 1, "header", "is not the agreed list of columns")
+    table = _parsed(check.file, body, columns)
+    if table.num_rows > MOST_LINES:
+        _fail(check.file, MOST_LINES + 2, "line", f"at most {MOST_LINES} lines per file")
+    if table.num_rows != check.line_count or not table.num_rows:
+        _fail(check.file, table.num_rows + 1, "line", f"{check.line_count} lines were rendered, not this many")
+    return table
+
+
+def _bytes_are_plain(file: Path, content: bytes) -> None:
+    for byte, noun in ((b'"', "double quote"), (b"\r", "carriage return"), (b"\0", "null byte")):
+        place = content.find(byte)
+        if place >= 0:
+            _fail(file, content.count(b"\n", 0, place) + 1, "any", f"{noun} in the file")
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        _fail(file, content.count(b"\n", 0, error.start) + 1, "any", "not UTF-8")
+
+
+def _parsed(file: Path, body: bytes, columns: tuple[str, ...]) -> pa.Table:
+    wrong: list[int] = []
+
+    def note(row: csv.InvalidRow) -> str:
+        wrong.append(row.number + 1)
+        return "skip"
+
+    if not body:
+        return pa.table({name: pa.array([], pa.string()) for name in columns})
+    table = csv.read_csv(
+        io.BytesIO(body),
+        # One thread: only then does the reader know the line numbers.
+        csv.ReadOptions(column_names=columns, use_threads=False, block_size=max(len(body), 1)),
+        csv.ParseOptions(delimiter=";", quote_char=False, ignore_empty_lines=False, invalid_row_handler=note),
+        csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False),
+    )
+    if wrong:
+        _fail(file, wrong[0], "all", f"has not {len(columns)} columns")
+    return table
+
+
+def _matches(check: FileCheck, table: pa.Table, column: str, pattern: str, rule: str) -> None:
+    place = pc.index(pc.match_substring_regex(table[column], pattern), False).as_py()
+    if place >= 0:
+        _fail(check.file, place + 2, column, rule)
+
+
+def _is_unique(check: FileCheck, table: pa.Table, column: str) -> None:
+    counts = pc.value_counts(table[column])
+    if len(counts) != table.num_rows:
+        repeated = next(entry["values"] for entry in counts if entry["counts"].as_py() > 1)
+        first = pc.index(table[column], repeated).as_py()
+        _fail(check.file, first + 2, column, "the same key stands on another line too")
+
+
+def _holds_the_keys(check: FileCheck, table: pa.Table, column: str) -> None:
+    expected = pa.array(list(check.keys), pa.string())
+    place = pc.index(pc.is_in(table[column], value_set=expected), False).as_py()
+    if place >= 0:
+        _fail(check.file, place + 2, column, "is no record of this batch")
+    missing = len(expected) - pc.count_distinct(table[column]).as_py()
+    if missing:
+        _fail(check.file, table.num_rows + 1, column, f"{missing} records of the batch are not in the file")
+
+
+def _adds_up(check: FileCheck, table: pa.Table) -> None:
+    price = table["grossPaidPrice"].cast(_MONEY)
+    signed = pc.if_else(pc.equal(table["type"], "RETURN"), pc.negate(price), price)
+    receipts = (
+        pa.table({"id": table["uniqueReceiptId"], "total": table["totalGrossPrice"].cast(_MONEY), "price": signed})
+        .group_by("id")
+        .aggregate([("total", "min"), ("total", "max"), ("price", "sum")])
+    )
+    one_total = pc.equal(receipts["total_min"], receipts["total_max"])
+    sums_up = pc.equal(receipts["price_sum"], pc.cast(receipts["total_max"], receipts["price_sum"].type))
+    for verdict, rule in ((one_total, "the lines of a receipt must agree"), (sums_up, "is not the sum of its lines")):
+        place = pc.index(verdict, False).as_py()
+        if place >= 0:
+            line = pc.index(table["uniqueReceiptId"], receipts["id"][place]).as_py()
+            _fail(check.file, line + 2, "totalGrossPrice", rule)
+
+
+def _fail(file: Path, line: int, column: str, rule: str) -> NoReturn:
+    raise ContractError(f"{file.name}: line {line}, column {column}: {rule}")
+
+
+def totals_per_currency(table: pa.Table) -> dict[str, str]:
+    """Sum of the receipts of a transaction file per currency, as exact decimal text."""
+    one_each = (
+        pa.table({
+            "id": table["uniqueReceiptId"], "currency": table["currency"],
+            "total": table["totalGrossPrice"].cast(_MONEY),
+        })
+        .group_by(["currency", "id"])
+        .aggregate([("total", "max")])
+        .group_by("currency")
+        .aggregate([("total_max", "sum")])
+    )  # fmt: skip
+    rows: list[dict[str, Any]] = one_each.sort_by("currency").to_pylist()
+    return {row["currency"]: str(row["total_max_sum"]) for row in rows}

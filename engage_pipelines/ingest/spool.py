@@ -1,0 +1,134 @@
+"""The spool: a window's raw records as compressed NDJSON, written aside and renamed.
+
+`<lake>/<source>/<entity>/<window>/records.ndjson.zst`, `proof.ndjson.zst`, `manifest.json`. A folder that
+exists is complete; whatever a crash leaves ends in `.part` and is swept away by the next pull.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from engage_pipelines.connector import Window
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a finished spool holds."""
+
+    source: str
+    entity: str
+    window_start: datetime
+    window_end: datetime
+    location_ids: tuple[str, ...]
+    pages: int
+    records: int
+    bytes: int
+    proofs: int | None
+    pulled_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """Where one entity of one source is spooled."""
+
+    lake: Path
+    source: str
+    entity: str
+
+    @property
+    def folder(self) -> Path:
+        """The entity's folder in the lake."""
+        return self.lake / self.source / self.entity
+
+    def window_name(self, window: Window, location_ids: Sequence[str]) -> str:
+        """The folder name of a window: its bounds, and which locations where that matters."""
+        name = f"{window.start:%Y%m%dT%H%M%SZ}_{window.end:%Y%m%dT%H%M%SZ}"
+        if location_ids:
+            name += "_" + hashlib.sha256(",".join(location_ids).encode()).hexdigest()[:8]
+        return name
+
+    def finished(self) -> list[tuple[Path, Manifest]]:
+        """Every finished window with its manifest, oldest pull first."""
+        found = [
+            (file.parent, msgspec.json.decode(file.read_bytes(), type=Manifest))
+            for file in self.folder.glob("*/manifest.json")
+            if not file.parent.name.endswith(".part")
+        ]
+        return sorted(found, key=lambda item: (item[1].pulled_at, item[0].name))
+
+    def sweep(self) -> None:
+        """Remove what crashed pulls left half-written."""
+        for leftover in self.folder.glob("*.part"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def write(
+        self,
+        window: Window,
+        location_ids: Sequence[str],
+        pages: Iterable[Sequence[bytes]],
+        proofs: Iterable[Sequence[bytes]] | None,
+        *,
+        now: Callable[[], datetime],
+    ) -> Manifest:
+        """Write one window and put it in place of an earlier pull of the same window."""
+        target = self.folder / self.window_name(window, location_ids)
+        aside = target.with_name(f"{target.name}.{os.getpid()}.part")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        page_count, record_count, size = _write_pages(aside / "records.ndjson.zst", pages)
+        proof_count = None
+        if proofs is not None:
+            _, proof_count, _ = _write_pages(aside / "proof.ndjson.zst", proofs)
+        manifest = Manifest(
+            source=self.source, entity=self.entity, window_start=window.start, window_end=window.end,
+            location_ids=tuple(location_ids), pages=page_count, records=record_count, bytes=size,
+            proofs=proof_count, pulled_at=now(),
+        )  # fmt: skip
+        (aside / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+        _put_in_place(aside, target)
+        return manifest
+
+
+def _write_pages(file: Path, pages: Iterable[Sequence[bytes]]) -> tuple[int, int, int]:
+    page_count = record_count = size = 0
+    with pa.CompressedOutputStream(str(file), "zstd") as stream:
+        for records in pages:
+            for chunk in _lines(records):
+                stream.write(chunk)
+                size += len(chunk)
+            page_count += 1
+            record_count += len(records)
+    return page_count, record_count, size
+
+
+def _lines(records: Sequence[bytes]) -> Iterator[bytes]:
+    if not records:
+        return
+    page = b"\n".join(records)
+    if page.count(b"\n") != len(records) - 1:
+        # Pretty-printed JSON: one record must be one line.
+        page = b"\n".join(msgspec.json.format(record, indent=-1) for record in records)
+    yield page
+    yield b"\n"
+
+
+def _put_in_place(aside: Path, target: Path) -> None:
+    for file in aside.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+    if target.exists():
+        old = target.with_name(f"{target.name}.old.part")
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+        aside.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        aside.rename(target)

@@ -1,0 +1,258 @@
+"""The desk: from settings to the thing to do, for one installation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any
+
+from engage_pipelines.connector import Destination, Entity, Source, Stream
+from engage_pipelines.delivery import Delivered, Delivery, Preview
+from engage_pipelines.destinations import DESTINATIONS
+from engage_pipelines.errors import ConfigError
+from engage_pipelines.http_client import Limits, VendorClient, parse_rate
+from engage_pipelines.ingest import Loaded, Pulled, cut, load, pull, pull_range
+from engage_pipelines.ingest.load import OnWindow
+from engage_pipelines.settings import DestinationSettings, Settings, SourceSettings
+from engage_pipelines.sources import SOURCES
+from engage_pipelines.state import Bookmarks, Ledger, open_state
+from engage_pipelines.warehouse import Published, Selection, Warehouse, publish
+
+Progress = Callable[[int, int], None]
+# (flow, e.g. `aiq/sales`) -> something that hears of (done, total).
+Reporter = Callable[[str], Progress]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _silent(flow: str) -> Progress:
+    del flow
+    return lambda done, total: None
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Everything that an asset or a command can ask for.
+
+    Attributes:
+        settings: the checked settings.
+        reporter: who hears of progress.
+        now: the clock.
+    """
+
+    settings: Settings
+    reporter: Reporter = _silent
+    now: Callable[[], datetime] = field(default=_utc_now)
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """The warehouse of this installation."""
+        w = self.settings.warehouse
+        return Warehouse(
+            self.settings.data / "warehouse",
+            wait_seconds=w.wait_seconds,
+            memory_limit=w.memory_limit,
+            threads=w.threads,
+        )
+
+    @cached_property
+    def _engine(self) -> Any:
+        return open_state(self.settings.state_url)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The delivery ledger."""
+        return Ledger(self._engine)
+
+    @cached_property
+    def bookmarks(self) -> Bookmarks:
+        """The bookmarks of all sources."""
+        return Bookmarks(self._engine)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The tills that are configured and enabled."""
+        return tuple(s for s in SOURCES if s.name in self.settings.sources and self.settings.sources[s.name].enabled)
+
+    @property
+    def destinations(self) -> tuple[Destination, ...]:
+        """The platforms that are configured and enabled."""
+        known = self.settings.destinations
+        return tuple(d for d in DESTINATIONS if d.name in known and known[d.name].enabled)
+
+    def source(self, name: str) -> Source:
+        """An enabled till by name.
+
+        Raises:
+            ConfigError: there is none; says which there are.
+        """
+        return _by_name("source", name, self.sources, self.settings)
+
+    def destination(self, name: str) -> Destination:
+        """An enabled platform by name.
+
+        Raises:
+            ConfigError: there is none; says which there are.
+        """
+        return _by_name("destination", name, self.destinations, self.settings)
+
+    def entity(self, source: Source, name: str) -> Entity:
+        """An entity of a till by name.
+
+        Raises:
+            ConfigError: there is none; says which there are.
+        """
+        for entity in source.entities:
+            if entity.name == name:
+                return entity
+        names = ", ".join(e.name for e in source.entities)
+        raise ConfigError(f"{source.name} has no entity {name!r}; there are: {names}")
+
+    def check(self) -> None:
+        """Check options and credentials of everything enabled, before anything is pulled.
+
+        Raises:
+            ConfigError, CredentialsError: the first thing that is wrong, with the way out.
+        """
+        for source in self.sources:
+            self.source_options(source)
+        for destination in self.destinations:
+            self.destination_options(destination)
+        self.settings.secrets(
+            [name for part in (*self.sources, *self.destinations) for name in part.secrets]
+        )
+
+    def source_options(self, source: Source) -> Any:
+        """The till's own options, checked."""
+        return self.settings.options("sources", source.name, source.options)
+
+    def destination_options(self, destination: Destination) -> Any:
+        """The platform's own options, checked."""
+        return self.settings.options("destinations", destination.name, destination.options)
+
+    def go_live_on(self, destination: Destination) -> date | None:
+        """The first business day that is delivered live, for platforms that take history as files."""
+        return getattr(self.destination_options(destination), "go_live_on", None)
+
+    def pull(self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool = False) -> Pulled:
+        """Pull the days `first..last` of an entity into the spool."""
+        configured, options = self.settings.sources[source.name], self.source_options(source)
+        start, end = pull_range(
+            self.settings,
+            configured,
+            days,
+            now=self.now(),
+            bookmark=self.bookmarks.through(source.name, entity.name) if entity.windowed else None,
+            reread=reread,
+        )
+        with self._client(source) as client:
+            return pull(
+                client,
+                entity,
+                source=source.name,
+                lake=self.settings.data / "lake",
+                windows=cut(start, end, days=configured.window_days),
+                location_ids=source.locations(client, options) if entity.per_location else (),
+                options=options,
+                progress=self.reporter(f"raw/{source.name}__{entity.name}"),
+                now=self.now,
+            )
+
+    def load(
+        self,
+        source: Source,
+        entity: Entity,
+        days: tuple[date, date],
+        on_window: OnWindow = lambda window, result: None,
+    ) -> Loaded:
+        """Load what was pulled of the days `first..last`."""
+        variables = {**self.settings.sql_variables, **self.source_options(source).model_dump()}
+        return load(
+            self.warehouse,
+            self.bookmarks,
+            source=source,
+            entity=entity,
+            lake=self.settings.data / "lake",
+            start=self.range_of(days)[0],
+            end=self.range_of(days)[1],
+            variables=variables,
+            now=self.now,
+            progress=self.reporter(f"core/{entity.name}"),
+            on_window=on_window,
+        )
+
+    def deliver(self, destination: Destination, stream: Stream, selection: Selection) -> Delivered:
+        """Deliver a stream."""
+        delivery = self._delivery(destination)
+        session = self._session(destination)
+        try:
+            return delivery.run(stream, session, selection, self.reporter(f"{destination.name}/{stream.name}"))
+        finally:
+            session.client.close()
+
+    def preview(self, destination: Destination, stream: Stream, selection: Selection) -> Preview:
+        """Say what delivering a stream would do; needs no credentials and sends nothing."""
+        return self._delivery(destination).preview(stream, selection)
+
+    def publish(self) -> Published:
+        """Refresh the ledger's mirror and publish the warehouse."""
+        return publish(self.warehouse, self.ledger.mirror())
+
+    def range_of(self, days: tuple[date, date]) -> tuple[datetime, datetime]:
+        """The UTC range of the operator's days `first..last`."""
+        first, last = days
+        return self.settings.midnight(first), self.settings.midnight(date.fromordinal(last.toordinal() + 1))
+
+    def stream(self, destination: Destination, name: str) -> Stream:
+        """A stream of a platform by name.
+
+        Raises:
+            ConfigError: there is none; says which there are.
+        """
+        return self._delivery(destination).stream(name)
+
+    @contextmanager
+    def _client(self, source: Source) -> Iterator[VendorClient]:
+        secrets = self.settings.secrets(source.secrets)
+        limits = _limits(source.limits, self.settings.sources[source.name])
+        with source.connect(self.source_options(source), secrets, limits) as client:
+            yield client
+
+    def _session(self, destination: Destination) -> Any:
+        secrets = {
+            **self.settings.optional_secrets(f"{destination.name.upper()}_"),
+            **self.settings.secrets(destination.secrets),
+        }
+        limits = _limits(destination.limits, self.settings.destinations[destination.name])
+        return destination.connect(self.destination_options(destination), secrets, limits)
+
+    def _delivery(self, destination: Destination) -> Delivery:
+        return Delivery(
+            destination=destination,
+            options=self.destination_options(destination),
+            warehouse=self.warehouse,
+            ledger=self.ledger,
+            store_names=self.settings.store_names(destination.name),
+            batch_items=self.settings.destinations[destination.name].batch_items,
+            outbox=self.settings.data / "outbox",
+            now=self.now,
+        )
+
+
+def _limits(documented: Limits, configured: SourceSettings | DestinationSettings) -> Limits:
+    """The vendor's limits, or what engage.toml says instead."""
+    rates = documented.rates if configured.rates is None else tuple(parse_rate(text) for text in configured.rates)
+    return Limits(rates=rates, in_flight=configured.in_flight or documented.in_flight)
+
+
+def _by_name(kind: str, name: str, known: Sequence[Any], settings: Settings) -> Any:
+    for part in known:
+        if part.name == name:
+            return part
+    names = ", ".join(part.name for part in known) or "none"
+    raise ConfigError(f"{settings.file}: no enabled {kind} {name!r}; there are: {names}")

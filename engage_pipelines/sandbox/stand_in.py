@@ -1,0 +1,67 @@
+"""The shape of a stand-in, and what it may offer beyond that."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from engage_pipelines.sandbox.faults import Fault
+
+
+class StandIn(Protocol):
+    """What every stand-in is.
+
+    Attributes:
+        name: mount prefix, `/<name>`.
+        rates: (requests, seconds) pairs that the vendor declares and the frame enforces.
+        in_flight: requests at once that the vendor asks callers to stay within; counted, not enforced.
+    """
+
+    name: str
+    rates: tuple[tuple[int, float], ...]
+    in_flight: int
+
+    def routes(self) -> list[Route]:
+        """The vendor's API, below the mount."""
+        ...
+
+    def throttled(self, retry_after: float | None) -> Response:
+        """The vendor's 429."""
+        ...
+
+    def report(self) -> dict[str, Any]:
+        """What it holds: counts, and amounts as exact decimal strings."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files."""
+        ...
+
+
+@runtime_checkable
+class HoldsRecords(Protocol):
+    """A stand-in that lists its records under `/_sandbox/<vendor>/records/<kind>`."""
+
+    def records(self, kind: str, offset: int, limit: int) -> dict[str, Any] | None:
+        """One page of what it holds, each with `times_received`; None for an unknown kind."""
+        ...
+
+
+@runtime_checkable
+class ActsOutFaults(Protocol):
+    """A stand-in that has its own form of saying no in a 200 or of refusing a credential."""
+
+    def fault_answer(self, fault: Fault) -> Response:
+        """The answer for the kinds `ok_with_failure` and `expired_token`."""
+        ...
+
+
+@runtime_checkable
+class HasSwitches(Protocol):
+    """A stand-in with further routes below `/_sandbox/<vendor>/`."""
+
+    def switches(self) -> list[Route]:
+        """Those routes."""
+        ...

@@ -1,0 +1,113 @@
+"""The operational tables and how the database is opened."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Dialect, make_url
+
+METADATA = sa.MetaData()
+
+
+class UtcTime(sa.types.TypeDecorator[datetime]):
+    """A moment, kept as ISO 8601 text in UTC: sorts right and means the same in both databases."""
+
+    impl = sa.String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        """Write a moment."""
+        del dialect
+        return value.astimezone(UTC).isoformat(timespec="microseconds") if value else None
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Read a moment."""
+        del dialect
+        return datetime.fromisoformat(value) if value else None
+
+
+BOOKMARKS = sa.Table(
+    "bookmarks",
+    METADATA,
+    sa.Column("source", sa.String(64), primary_key=True),
+    sa.Column("entity", sa.String(64), primary_key=True),
+    sa.Column("location_id", sa.String(128), primary_key=True),
+    sa.Column("through_at", UtcTime, nullable=False),
+)
+
+DELIVERIES = sa.Table(
+    "deliveries",
+    METADATA,
+    sa.Column("destination", sa.String(64), primary_key=True),
+    sa.Column("stream", sa.String(64), primary_key=True),
+    sa.Column("record_key", sa.String(256), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("payload_hash", sa.String(32), nullable=False),
+    sa.Column("delivered_hash", sa.String(32)),
+    sa.Column("batch_id", sa.String(128)),
+    sa.Column("run_id", sa.String(64)),
+    sa.Column("attempt_count", sa.Integer, nullable=False, default=0),
+    sa.Column("reason", sa.String(400)),
+    sa.Column("vendor_code", sa.String(64)),
+    sa.Column("vendor_id", sa.String(128)),
+    sa.Column("first_attempt_at", UtcTime),
+    sa.Column("last_attempt_at", UtcTime),
+    sa.Column("settled_at", UtcTime),
+    sqlite_with_rowid=False,
+)
+# Few rows are not settled at any time; this finds them without reading the others.
+sa.Index("deliveries_by_state", DELIVERIES.c.destination, DELIVERIES.c.stream, DELIVERIES.c.state)
+
+DELIVERY_RUNS = sa.Table(
+    "delivery_runs",
+    METADATA,
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("destination", sa.String(64), nullable=False),
+    sa.Column("stream", sa.String(64), nullable=False),
+    sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    sa.Column("source_record_count", sa.Integer),
+    sa.Column("delivered_count", sa.Integer),
+    sa.Column("accepted_count", sa.Integer),
+    sa.Column("rejected_count", sa.Integer),
+    sa.Column("pending_count", sa.Integer),
+    sa.Column("in_doubt_count", sa.Integer),
+    sa.Column("diverged_count", sa.Integer),
+    sa.Column("unchanged_count", sa.Integer),
+    sa.Column("skipped_count", sa.Integer),
+    sa.Column("skipped", sa.Text),
+    sa.Column("call_count", sa.Integer),
+)
+
+
+def open_state(url: str) -> sa.Engine:
+    """Open the state database and make its tables where they are missing.
+
+    Args:
+        url: `sqlite:///<file>` or `postgresql://…` (the plain form is fine).
+    """
+    parsed = make_url(re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", url))
+    engine = _open_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else sa.create_engine(parsed)
+    METADATA.create_all(engine)
+    return engine
+
+
+def _open_sqlite(url: URL) -> sa.Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 60})
+
+    def configure(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("pragma journal_mode = wal")
+        # The step "noted as sending" must be on disk before the call leaves: NORMAL could lose it.
+        cursor.execute("pragma synchronous = full")
+        cursor.execute("pragma busy_timeout = 60000")
+        cursor.close()
+
+    sa.event.listen(engine, "connect", configure)
+    return engine

@@ -1,0 +1,30 @@
+"""The DuckDB file, and the only room that imports duckdb: load, plan, publish, books.
+
+Writers own `engage.duckdb` (and `private.duckdb`, which holds the columns that identify people) and open
+them only for the length of one transaction, never across a network call. Analysts open the published copy.
+"""
+
+from engage_pipelines.warehouse.books import Totals, core_totals, delivered_totals, receipts_out_of_balance
+from engage_pipelines.warehouse.database import Warehouse
+from engage_pipelines.warehouse.load import LoadRequest, LoadResult, load_window
+from engage_pipelines.warehouse.plan import PlanRequest, PlanResult, Selection, write_plan
+from engage_pipelines.warehouse.publish import Published, publish
+from engage_pipelines.warehouse.render import Renderer
+
+__all__ = [
+    "LoadRequest",
+    "LoadResult",
+    "PlanRequest",
+    "PlanResult",
+    "Published",
+    "Renderer",
+    "Selection",
+    "Totals",
+    "Warehouse",
+    "core_totals",
+    "delivered_totals",
+    "load_window",
+    "publish",
+    "receipts_out_of_balance",
+    "write_plan",
+]

@@ -1,0 +1,186 @@
+"""Opening the warehouse: one process at a time, for the length of one transaction.
+
+A connection is an empty in-memory database with two files attached: `warehouse` (published) and `private`
+(the columns that identify people, never published). Views in `core` and `ops` show every table whole, so
+a mapping reads `core.customers` without knowing that it lives in two files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import phonenumbers
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from engage_pipelines.errors import WarehouseBusyError
+from engage_pipelines.model import TABLES, Table
+from engage_pipelines.model.money import MINOR_UNITS
+
+Connection = duckdb.DuckDBPyConnection
+
+# 2.0 writes files that 1.5 cannot open; analysts' tools are on 1.5 for a while yet.
+STORAGE_VERSION = "v1.5.0"
+
+
+class Warehouse:
+    """The warehouse files and the lock beside them.
+
+    Args:
+        folder: where `engage.duckdb`, `private.duckdb` and the lock are.
+        wait_seconds: how long to wait for another process.
+        memory_limit: DuckDB's notation, e.g. `512MB`.
+        threads: DuckDB's worker threads.
+    """
+
+    def __init__(
+        self, folder: Path, *, wait_seconds: float = 600.0, memory_limit: str = "512MB", threads: int = 2
+    ) -> None:
+        self.folder = folder
+        self.path = folder / "engage.duckdb"
+        self.private_path = folder / "private.duckdb"
+        self.published_path = folder / "analytics.duckdb"
+        self._wait = wait_seconds
+        self._memory_limit = memory_limit
+        self._threads = threads
+        self._is_prepared = False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the cross-process lock; nobody else opens the files meanwhile.
+
+        Raises:
+            WarehouseBusyError: another process held it longer than the configured wait.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / "engage.lock", timeout=self._wait):
+                yield
+        except Timeout as error:
+            raise WarehouseBusyError(
+                f"warehouse {self.path.name}: another process has held it for {self._wait:.0f} s"
+            ) from error
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Open the files under the lock; each statement commits by itself."""
+        with self.locked():
+            connection = scratch_connection(self._memory_limit, self._threads, self.folder / "tmp")
+            try:
+                self._attach(connection)
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Open the files and run one transaction: all of it, or nothing."""
+        with self.connection() as connection:
+            connection.execute("begin")
+            try:
+                yield connection
+            except BaseException:
+                # A broken transaction may already be rolled back; the first error is the one to see.
+                with suppress(duckdb.Error):
+                    connection.execute("rollback")
+                raise
+            connection.execute("commit")
+
+    def _attach(self, connection: Connection) -> None:
+        for name, path in (("warehouse", self.path), ("private", self.private_path)):
+            connection.execute(f"attach '{path}' as {name} (storage_version '{STORAGE_VERSION}')")
+        if not self._is_prepared:
+            _migrate(connection, "warehouse", TABLES, with_personal=False)
+            _migrate(connection, "private", tuple(t for t in TABLES if t.is_personal), with_personal=True)
+            self._is_prepared = True
+        for schema in sorted({table.schema for table in TABLES}):
+            connection.execute(f"create schema {schema}")
+        for table in TABLES:
+            home = "private" if table.is_personal else "warehouse"
+            connection.execute(f"create view {table.full_name} as select * from {home}.{table.full_name}")
+
+
+def scratch_connection(memory_limit: str = "512MB", threads: int = 2, temp_directory: Path | None = None) -> Connection:
+    """An in-memory database with our settings and functions; for rendering and as the frame of attachments."""
+    config: dict[str, Any] = {"memory_limit": memory_limit, "threads": threads, "TimeZone": "UTC"}
+    if temp_directory is not None:
+        config["temp_directory"] = str(temp_directory)
+    connection = duckdb.connect(config=config)
+    connection.create_function(  # type: ignore[call-overload]
+        "phone_e164", _phones_e164, ["VARCHAR", "VARCHAR"], "VARCHAR", type="arrow", null_handling="special"
+    )
+    return connection
+
+
+def set_variables(connection: Connection, variables: Mapping[str, Any]) -> None:
+    """Make settings readable in SQL as `getvariable('<name>')`; dictionaries become MAP(VARCHAR, VARCHAR)."""
+    for name, value in variables.items():
+        if isinstance(value, Mapping):
+            keys, values = [str(k) for k in value], [str(v) for v in value.values()]
+            connection.execute(f"set variable {name} = map(?::varchar[], ?::varchar[])", [keys, values])
+        elif isinstance(value, tuple | list):
+            connection.execute(f"set variable {name} = ?::varchar[]", [[str(v) for v in value]])
+        elif value is None or isinstance(value, bool | int | date):
+            connection.execute(f"set variable {name} = ?", [value])
+        else:
+            connection.execute(f"set variable {name} = ?::varchar", [str(value)])
+
+
+def register_currencies(connection: Connection) -> None:
+    """Create the temporary table `currencies(currency, minor_units, factor)`."""
+    codes = list(MINOR_UNITS)
+    connection.execute(
+        "create or replace temp table currencies as "
+        "select currency, minor_units, cast(case minor_units when 0 then 1 when 2 then 0.01 else 0.001 end "
+        "as decimal(4, 3)) as factor from (select unnest(?::varchar[]) as currency, "
+        "unnest(?::integer[]) as minor_units)",
+        [codes, [MINOR_UNITS[code] for code in codes]],
+    )
+
+
+def _migrate(connection: Connection, database: str, tables: tuple[Table, ...], *, with_personal: bool) -> None:
+    # Tables only ever gain columns; anything else is a decision for a person and has no code here.
+    existing: dict[tuple[str, str], set[str]] = {}
+    for schema, table, column in connection.execute(
+        "select schema_name, table_name, column_name from duckdb_columns() where database_name = ?",
+        [database],
+    ).fetchall():
+        existing.setdefault((schema, table), set()).add(column)
+    for declared in tables:
+        wanted = [c for c in declared.columns if with_personal or not c.personal]
+        known = existing.get((declared.schema, declared.name))
+        if known is not None and {c.name for c in wanted} <= known:
+            continue
+        connection.execute(f"create schema if not exists {database}.{declared.schema}")
+        connection.execute(declared.ddl(database, with_personal=with_personal))
+        for column in wanted:
+            if known is not None and column.name not in known:
+                connection.execute(
+                    f'alter table {database}.{declared.full_name} add column "{column.name}" {column.duckdb_type}'
+                )
+        for comment in declared.comments(database, with_personal=with_personal):
+            connection.execute(comment)
+
+
+def _phones_e164(texts: pa.ChunkedArray, countries: pa.ChunkedArray) -> pa.Array:
+    return pa.array(
+        [_phone_e164(text, country) for text, country in zip(texts.to_pylist(), countries.to_pylist(), strict=True)],
+        pa.string(),
+    )
+
+
+def _phone_e164(text: str | None, country: str | None) -> str | None:
+    if not text:
+        return None
+    try:
+        number = phonenumbers.parse(text, country)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))

@@ -1,0 +1,184 @@
+"""Planning a stream: what is new or changed against the ledger, what is not to be sent and why.
+
+The stream's SQL runs inside the warehouse, its payloads are hashed and joined with the ledger there, and
+only what has to be sent leaves, as a Parquet file. So the warehouse is free again before the first call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from engage_pipelines.connector import Stream
+from engage_pipelines.warehouse.database import Connection, Warehouse, set_variables
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows a run considers: everything, those touched by loads of a time range, or business days.
+
+    Attributes:
+        touched: range of modification time `[start, end)`; rows of loads that overlap it.
+        business: range of business days `[first, end)`.
+    """
+
+    touched: tuple[datetime, datetime] | None = None
+    business: tuple[date, date] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What to plan.
+
+    Attributes:
+        stream: its declaration.
+        folder: where the destination's SQL files are.
+        selection: rows to consider.
+        ledger: Arrow table `record_key, state, payload_hash, delivered_hash` of the stream.
+        variables: the destination's options.
+        store_names: store_id -> name at the destination.
+        file: Parquet file to write: `record_key, payload, payload_hash, weight`, in key order.
+    """
+
+    stream: Stream
+    folder: Path
+    selection: Selection
+    ledger: pa.Table
+    variables: Mapping[str, Any]
+    store_names: Mapping[str, str]
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PlanResult:
+    """What a plan found.
+
+    Attributes:
+        counts: action -> records; actions are `send_new`, `send_changed`, `send_again`, `unchanged`,
+            `rejected`, `diverged`, `held` and `skipped`.
+        skipped: reason -> records.
+        notes: records the ledger must note without a call: `record_key, state, payload_hash, reason`.
+        source_records: records the stream's SQL gave.
+    """
+
+    counts: dict[str, int]
+    skipped: dict[str, int]
+    notes: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    @property
+    def source_records(self) -> int:
+        """Records considered in all."""
+        return sum(self.counts.values())
+
+    @property
+    def to_send(self) -> int:
+        """Records that need a call."""
+        return sum(self.counts.get(action, 0) for action in ("send_new", "send_changed", "send_again"))
+
+
+def write_plan(warehouse: Warehouse, request: PlanRequest) -> PlanResult:
+    """Plan a stream and write the records to send to `request.file`."""
+    with warehouse.connection() as connection:
+        set_variables(connection, {**request.variables, "channel": "history" if request.stream.history else "api"})
+        connection.register("ledger_rows", request.ledger)
+        connection.execute("create temp table ledger as select * from ledger_rows")
+        _name_stores(connection, request.store_names)
+        _select(connection, request)
+        _compare(connection, request)
+        _write(connection, request.file)
+        return _result(connection)
+
+
+def _name_stores(connection: Connection, names: Mapping[str, str]) -> None:
+    connection.execute(
+        "create temp table store_names as select unnest(?::varchar[]) as store_id, unnest(?::varchar[]) as store_name",
+        [list(names), list(names.values())],
+    )
+
+
+def _select(connection: Connection, request: PlanRequest) -> None:
+    table = request.stream.selects
+    if request.selection.business is not None:
+        first, end = request.selection.business
+        set_variables(connection, {"first_day": first, "end_day": end})
+        condition = {
+            "transactions": "business_on >= getvariable('first_day') and business_on < getvariable('end_day')",
+            "customers": "customer_id in (select customer_id from core.transactions where business_on >= "
+            "getvariable('first_day') and business_on < getvariable('end_day'))",
+        }[table]
+    elif request.selection.touched is not None:
+        start, end_at = request.selection.touched
+        connection.execute("set variable touched_from = ?::timestamptz", [start])
+        connection.execute("set variable touched_to = ?::timestamptz", [end_at])
+        key = {"transactions": "transaction_id", "customers": "customer_id"}[table]
+        # What an earlier day could not deliver is taken up again, whatever its day.
+        condition = (
+            "load_id in (select load_id from ops.loads where window_end_at > getvariable('touched_from') "
+            "and window_start_at < getvariable('touched_to')) "
+            f"or {key} in (select record_key from ledger where state in ('pending', 'sending', 'in_doubt'))"
+        )
+    else:
+        condition = "true"
+    connection.execute(f"create temp view selected as select * from core.{table} where {condition}")
+
+
+def _compare(connection: Connection, request: PlanRequest) -> None:
+    sql = (request.folder / request.stream.sql).read_text().strip().rstrip(";")
+    connection.execute(f"create temp table shaped as {sql}")
+    columns = {row[0] for row in connection.execute("describe shaped").fetchall()}
+    weight = "weight" if "weight" in columns else "1"
+    changed = "diverged" if request.stream.immutable else "send_changed"
+    connection.execute(
+        f"""
+        create temp table compared as
+        with hashed as (
+            select record_key, payload, skipped_reason, rejected_reason, {weight} as weight,
+                md5(coalesce(cast(payload as varchar), '')) as payload_hash
+            from shaped
+        )
+        select h.*,
+            case
+                when l.state = 'in_doubt' then 'held'
+                when l.delivered_hash = h.payload_hash then 'unchanged'
+                when h.skipped_reason is not null then 'skipped'
+                when h.rejected_reason is not null then 'rejected'
+                when l.delivered_hash is not null then '{changed}'
+                when l.state = 'rejected' and l.payload_hash = h.payload_hash then 'rejected'
+                when l.state is null then 'send_new'
+                else 'send_again'
+            end as action,
+            l.state as known_state, l.payload_hash as known_hash
+        from hashed as h
+        left join ledger as l using (record_key)
+        """
+    )
+
+
+def _write(connection: Connection, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Row groups stay small: the sender reads them one after the other and must not hold the whole plan.
+    connection.execute(
+        f"copy (select record_key, cast(payload as varchar) as payload, payload_hash, cast(weight as integer) as "
+        f"weight from compared where starts_with(action, 'send_') order by record_key) to '{file}' "
+        "(format parquet, compression zstd, row_group_size 4096)"
+    )
+
+
+def _result(connection: Connection) -> PlanResult:
+    counts = dict(connection.execute("select action, count(*) from compared group by action").fetchall())
+    skipped = dict(
+        connection.execute(
+            "select skipped_reason, count(*) from compared where action = 'skipped' group by all order by 2 desc"
+        ).fetchall()
+    )
+    notes = connection.execute(
+        "select record_key, action, payload_hash, coalesce(rejected_reason, 'changed after delivery; the platform "
+        "cannot change it') from compared where action in ('rejected', 'diverged') "
+        "and (known_state is distinct from action or known_hash is distinct from payload_hash)"
+    ).fetchall()
+    return PlanResult(counts, skipped, notes)

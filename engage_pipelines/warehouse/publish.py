@@ -1,0 +1,66 @@
+"""Publishing: analysts get a whole, closed copy by rename; whoever has the old one open keeps reading it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from engage_pipelines.model import TABLE_BY_NAME
+from engage_pipelines.warehouse.database import Warehouse
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was published: rows per table, bytes of the file, seconds it took."""
+
+    rows: dict[str, int]
+    bytes: int
+    seconds: float
+
+
+def publish(warehouse: Warehouse, mirrors: dict[str, pa.Table]) -> Published:
+    """Refresh the ledger's mirror, then copy the warehouse beside itself and rename the copy into place.
+
+    Args:
+        warehouse: the warehouse; only `engage.duckdb` is copied, `private.duckdb` never is.
+        mirrors: full table name -> Arrow rows that replace it (the ledger's tables).
+    """
+    began = time.monotonic()
+    with warehouse.transaction() as connection:
+        for name, rows in mirrors.items():
+            columns = ", ".join(TABLE_BY_NAME[name].column_names)
+            connection.register("mirrored", rows)
+            connection.execute(f"delete from warehouse.{name}")
+            connection.execute(f"insert into warehouse.{name} ({columns}) select {columns} from mirrored")
+            connection.unregister("mirrored")
+    with warehouse.connection() as connection:
+        connection.execute("checkpoint warehouse")
+        rows_per_table = _row_counts(warehouse, connection)
+    with warehouse.locked():
+        _copy(warehouse)
+    return Published(rows_per_table, warehouse.published_path.stat().st_size, time.monotonic() - began)
+
+
+def _row_counts(warehouse: Warehouse, connection: object) -> dict[str, int]:
+    del warehouse
+    rows = connection.execute(  # type: ignore[attr-defined]
+        "select schema_name || '.' || table_name, estimated_size from duckdb_tables() "
+        "where database_name = 'warehouse' order by 1"
+    ).fetchall()
+    return {name: int(count) for name, count in rows}
+
+
+def _copy(warehouse: Warehouse) -> None:
+    target = warehouse.published_path
+    aside = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        shutil.copyfile(warehouse.path, aside)
+        with aside.open("rb+") as copied:
+            os.fsync(copied.fileno())
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,37 @@
+"""Rendering planned payloads as the lines of a file, in SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from engage_pipelines.warehouse.database import Connection, scratch_connection
+
+
+class Renderer:
+    """Turns payloads into files; holds one scratch connection for many files."""
+
+    def __init__(self, rows_sql: Path) -> None:
+        self._sql = rows_sql.read_text().strip().rstrip(";")
+        self._connection: Connection = scratch_connection()
+
+    def render(self, payloads: pa.Table, file: Path) -> int:
+        """Write the lines of `payloads` (`record_key, payload`) to `file`; gives lines without the header."""
+        return render_rows(self._connection, self._sql, payloads, file)
+
+    def close(self) -> None:
+        """Close the scratch connection."""
+        self._connection.close()
+
+
+def render_rows(connection: Connection, sql: str, payloads: pa.Table, file: Path) -> int:
+    """Run `sql` over the view `payloads` and write its rows as semicolon CSV with a header."""
+    connection.register("payloads", payloads)
+    try:
+        row = connection.execute(
+            f"copy ({sql}) to '{file}' (format csv, delimiter ';', header true, quote '\"', nullstr '')"
+        ).fetchone()
+    finally:
+        connection.unregister("payloads")
+    return int(row[0]) if row else 0

@@ -1,0 +1,1 @@
+"""Tests of the destinations, one file per module."""
