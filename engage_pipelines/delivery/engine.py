@@ -139,7 +139,7 @@ class Delivery:
             folder = self._folder(stream) / uuid.uuid4().hex[:12]
             plan, file = self._plan(stream, selection, folder)
             name = stream.ledger_name
-            self.ledger.open_run(folder.name, self.destination.name, name, self.now())
+            self.ledger.open_run(folder.name, self.destination.name, stream.name, self.now())
             self.ledger.note(self.destination.name, name, plan.notes, self.now())
             counts, error = self._send(stream, session, folder, file, plan.to_send, progress)
             least = minimal_calls(file, self._limits(stream))
@@ -260,7 +260,7 @@ def _run_counts(result: Delivered) -> RunCounts:
         source_record_count=result.source_records, delivered_count=result.delivered,
         accepted_count=result.accepted, rejected_count=result.rejected, pending_count=result.pending,
         in_doubt_count=result.in_doubt, diverged_count=result.diverged, unchanged_count=result.unchanged,
-        skipped_count=sum(result.skipped.values()), call_count=result.calls, skipped=dict(result.skipped),
+        skipped_count=sum(result.skipped.values()), call_count=result.calls, minimal_call_count=result.minimal_calls, skipped=dict(result.skipped),
     )  # fmt: skip
 
 

@@ -105,6 +105,7 @@ DELIVERY_RUNS = Table(
         Column("skipped_count", "integer", "Do not go there, with reasons in `skipped`."),
         Column("skipped", "json", "Reason -> count."),
         Column("call_count", "integer", "Calls made."),
+        Column("minimal_call_count", "integer", "Calls that the platform's limits make necessary."),
     ),
 )  # fmt: skip
 

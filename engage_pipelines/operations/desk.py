@@ -123,9 +123,7 @@ class Desk:
             self.source_options(source)
         for destination in self.destinations:
             self.destination_options(destination)
-        self.settings.secrets(
-            [name for part in (*self.sources, *self.destinations) for name in part.secrets]
-        )
+        self.settings.secrets([name for part in (*self.sources, *self.destinations) for name in part.secrets])
 
     def source_options(self, source: Source) -> Any:
         """The till's own options, checked."""

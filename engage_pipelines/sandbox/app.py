@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from starlette.applications import Starlette
-from starlette.routing import Match, Mount, Route, Router
+from starlette.routing import Match, Mount, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from engage_pipelines.sandbox.acting import (
@@ -38,12 +38,13 @@ class VendorFrame:
         self.calls: Counter[tuple[str, str]] = Counter()
         self.in_flight = 0
         self.most_in_flight = 0
-        self._router = Router(stand_in.routes())
+        # An application of its own, so that its 404 and 405 pass through here and are counted.
+        self._api = Starlette(routes=stand_in.routes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
         if scope["type"] != "http":
-            await self._router(scope, receive, send)
+            await self._api(scope, receive, send)
             return
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -61,11 +62,11 @@ class VendorFrame:
             await self.stand_in.throttled(self.retry_after)(scope, replay(b""), send)
             return
         fault = self.faults.strike(scope["method"], _path_below_mount(scope))
-        call = Exchange(self._router, scope, receive, send, body)
+        call = Exchange(self._api, scope, receive, send, body)
         if fault:
             await self._suffer(fault, call)
         else:
-            await self._router(scope, replay(body), send)
+            await self._api(scope, replay(body), send)
 
     async def _suffer(self, fault: Fault, call: Exchange) -> None:
         if fault.kind in ON_THE_WIRE:
@@ -79,11 +80,11 @@ class VendorFrame:
             await leave_rows_out(fault, call)
         else:
             call.scope[FAULT_KEY] = fault
-            await self._router(call.scope, replay(call.body), call.send)
+            await self._api(call.scope, replay(call.body), call.send)
 
     def _route_of(self, scope: Scope) -> str:
         # The template and not the path: ids would make every call its own row.
-        for route in self._router.routes:
+        for route in self._api.routes:
             if isinstance(route, Route) and route.matches(scope)[0] is Match.FULL:
                 return f"{scope['method']} {route.path}"
         return f"{scope['method']} (unknown route)"

@@ -81,6 +81,7 @@ DELIVERY_RUNS = sa.Table(
     sa.Column("skipped_count", sa.Integer),
     sa.Column("skipped", sa.Text),
     sa.Column("call_count", sa.Integer),
+    sa.Column("minimal_call_count", sa.Integer),
 )
 
 

@@ -48,6 +48,7 @@ class RunCounts:
     unchanged_count: int = 0
     skipped_count: int = 0
     call_count: int = 0
+    minimal_call_count: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
 
 
@@ -75,6 +76,19 @@ class Ledger:
         values = {**asdict(counts), "skipped": json.dumps(counts.skipped, sort_keys=True), "ended_at": now}
         with self._engine.begin() as connection:
             connection.execute(sa.update(DELIVERY_RUNS).where(DELIVERY_RUNS.c.run_id == run_id).values(values))
+
+    def runs_since(self, moment: datetime) -> list[dict[str, Any]]:
+        """The runs that began at or after a moment, oldest first; keys are the columns of `ops.delivery_runs`."""
+        query = (
+            sa.select(DELIVERY_RUNS)
+            .where(DELIVERY_RUNS.c.started_at >= moment)
+            .order_by(DELIVERY_RUNS.c.started_at)
+        )
+        with self._engine.connect() as connection:
+            return [
+                {**row, "skipped": json.loads(row["skipped"] or "{}")}
+                for row in connection.execute(query).mappings()
+            ]
 
     def find_in_doubt(self, destination: str, stream: str) -> list[str]:
         """Turn `sending` rows into `in_doubt` ones and give the keys of all in doubt.

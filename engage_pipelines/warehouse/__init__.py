@@ -4,7 +4,14 @@ Writers own `engage.duckdb` (and `private.duckdb`, which holds the columns that 
 them only for the length of one transaction, never across a network call. Analysts open the published copy.
 """
 
-from engage_pipelines.warehouse.books import Totals, core_totals, delivered_totals, receipts_out_of_balance
+from engage_pipelines.warehouse.books import (
+    Totals,
+    core_totals,
+    delivered_totals,
+    duplicate_keys,
+    incomplete_windows,
+    receipts_out_of_balance,
+)
 from engage_pipelines.warehouse.database import Warehouse
 from engage_pipelines.warehouse.load import LoadRequest, LoadResult, load_window
 from engage_pipelines.warehouse.plan import PlanRequest, PlanResult, Selection, write_plan
@@ -23,6 +30,8 @@ __all__ = [
     "Warehouse",
     "core_totals",
     "delivered_totals",
+    "duplicate_keys",
+    "incomplete_windows",
     "load_window",
     "publish",
     "receipts_out_of_balance",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from engage_pipelines.model import Table
 from engage_pipelines.warehouse.database import Connection, Warehouse
 
 _HERE = Path(__file__).parent
@@ -14,11 +15,12 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Receipts, lines, and amount per currency (exact)."""
+    """Receipts, lines, and amount per currency (exact), with and without tips."""
 
     receipts: int
     lines: int
     amount: dict[str, Decimal]
+    amount_without_tips: dict[str, Decimal]
 
 
 def core_totals(warehouse: Warehouse) -> Totals:
@@ -40,10 +42,30 @@ def receipts_out_of_balance(warehouse: Warehouse) -> list[tuple[str, str]]:
         return connection.execute((_HERE / "out_of_balance.sql").read_text()).fetchall()
 
 
+def duplicate_keys(warehouse: Warehouse, table: Table) -> list[tuple[str, ...]]:
+    """Keys that more than one row of a table has."""
+    key = ", ".join(table.key)
+    with warehouse.connection() as connection:
+        return connection.execute(
+            f"select {key} from {table.full_name} group by {key} having count(*) > 1 order by all limit 1000"
+        ).fetchall()
+
+
+def incomplete_windows(warehouse: Warehouse) -> list[str]:
+    """Windows in which records are missing that the till lists."""
+    with warehouse.connection() as connection:
+        rows = connection.execute(
+            "select entity || ' ' || location_id || ' ' || window_start_at || '..' || window_end_at || ': ' "
+            "|| missing_count || ' missing' from ops.completeness where not is_complete order by 1"
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
 def _totals(connection: Connection, file: str) -> Totals:
     rows = connection.execute((_HERE / file).read_text()).fetchall()
     return Totals(
         receipts=sum(row[1] for row in rows),
         lines=sum(int(row[2]) for row in rows),
         amount={row[0]: row[3] for row in rows},
+        amount_without_tips={row[0]: row[4] for row in rows},
     )

@@ -107,10 +107,11 @@ class Warehouse:
 
 def scratch_connection(memory_limit: str = "512MB", threads: int = 2, temp_directory: Path | None = None) -> Connection:
     """An in-memory database with our settings and functions; for rendering and as the frame of attachments."""
-    config: dict[str, Any] = {"memory_limit": memory_limit, "threads": threads, "TimeZone": "UTC"}
+    config: dict[str, Any] = {"memory_limit": memory_limit, "threads": threads}
     if temp_directory is not None:
         config["temp_directory"] = str(temp_directory)
     connection = duckdb.connect(config=config)
+    connection.execute("set TimeZone = 'UTC'")
     connection.create_function(  # type: ignore[call-overload]
         "phone_e164", _phones_e164, ["VARCHAR", "VARCHAR"], "VARCHAR", type="arrow", null_handling="special"
     )

@@ -145,6 +145,8 @@ def _compare(connection: Connection, request: PlanRequest) -> None:
             case
                 when l.state = 'in_doubt' then 'held'
                 when l.delivered_hash = h.payload_hash then 'unchanged'
+                -- The platform holds it, but it should not be there any more (voided, closed down): visible.
+                when h.skipped_reason is not null and l.delivered_hash is not null then 'diverged'
                 when h.skipped_reason is not null then 'skipped'
                 when h.rejected_reason is not null then 'rejected'
                 when l.delivered_hash is not null then '{changed}'
@@ -177,8 +179,8 @@ def _result(connection: Connection) -> PlanResult:
         ).fetchall()
     )
     notes = connection.execute(
-        "select record_key, action, payload_hash, coalesce(rejected_reason, 'changed after delivery; the platform "
-        "cannot change it') from compared where action in ('rejected', 'diverged') "
+        "select record_key, action, payload_hash, coalesce(rejected_reason, 'delivered, now: ' || skipped_reason, "
+        "'changed after delivery; the platform cannot change it') from compared where action in ('rejected', 'diverged') "
         "and (known_state is distinct from action or known_hash is distinct from payload_hash)"
     ).fetchall()
     return PlanResult(counts, skipped, notes)

@@ -65,3 +65,25 @@ class CoreRows:
         rows = {key: Row(*rest) for key, *rest in found}
         assert len(rows) == len(found), "a record key appeared twice"
         return rows
+
+
+def add_sale(core: CoreRows, transaction_id: str = "sq:T1", **changes: Any) -> None:
+    values: dict[str, Any] = {
+        "transaction_id": transaction_id, "store_id": "sq:S1", "customer_id": "sq:C1", "status": "completed",
+        "is_countable": True, "closed_at": datetime(2026, 3, 1, 18, 5, 9, tzinfo=UTC),
+        "utc_offset_minutes": -300, "tax_amount": "1.60", "tip_amount": "2.00", "total_amount": "21.60",
+    }  # fmt: skip
+    core.add("transactions", **(values | changes))
+
+
+def add_line(core: CoreRows, number: int = 1, transaction_id: str = "sq:T1", **changes: Any) -> None:
+    values: dict[str, Any] = {
+        "line_id": f"{transaction_id}:{number}", "transaction_id": transaction_id, "line_number": number,
+        "product_id": "sq:P1", "sku": "TEA-1", "name": "Green tea, hot", "quantity": "2",
+        "unit_price_amount": "10", "gross_amount": "20", "discount_amount": "2",
+    }  # fmt: skip
+    core.add("transaction_lines", **(values | changes))
+
+
+def add_level(core: CoreRows, product_id: str = "sq:P1", store_id: str = "sq:S1", quantity: str = "7") -> None:
+    core.add("inventory_levels", product_id=product_id, store_id=store_id, quantity=quantity)

@@ -1,17 +1,18 @@
-"""AIQ: what a customer, a receipt and a stock level look like there, and how its answers are read."""
+"""AIQ: what a customer, a receipt and a stock level look like there, and that the stand-in takes them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from engage_pipelines.connector import Batch, Outcome
+from engage_pipelines.connector import Batch
 from engage_pipelines.destinations.aiq import (
     AIQ,
     INVENTORY,
@@ -19,20 +20,17 @@ from engage_pipelines.destinations.aiq import (
     SALES,
     AiqOptions,
     Session,
-    connect,
 )
 from engage_pipelines.errors import (
-    ConfigError,
     CredentialsError,
     RejectedError,
     RetryableError,
     UnknownOutcomeError,
 )
-from engage_pipelines.http_client import Limits, RetryPolicy, VendorClient
-from engage_pipelines_tests.destinations.core_rows import CoreRows, Row
-from engage_pipelines_tests.destinations.scripted_vendor import ScriptedVendor, scripted_vendor
-
-OK = (200, {"data": None, "errors": [], "code": 200, "success": True})
+from engage_pipelines.http_client import RetryPolicy, VendorClient
+from engage_pipelines.sandbox.faults import Fault
+from engage_pipelines.sandbox.server import running_sandbox
+from engage_pipelines_tests.destinations.core_rows import CoreRows, Row, add_level, add_line, add_sale
 
 
 def options(**changes: Any) -> AiqOptions:
@@ -49,24 +47,6 @@ def core() -> CoreRows:
     )  # fmt: skip
     rows.add("products", product_id="sq:P2", sku=None, name="Loose cake", is_active=True)
     return rows
-
-
-def add_sale(core: CoreRows, transaction_id: str = "sq:T1", **changes: Any) -> None:
-    values: dict[str, Any] = {
-        "transaction_id": transaction_id, "store_id": "sq:S1", "customer_id": "sq:C1", "status": "completed",
-        "is_countable": True, "closed_at": datetime(2026, 3, 1, 18, 5, 9, tzinfo=UTC),
-        "utc_offset_minutes": -300, "tax_amount": "1.60", "tip_amount": "2.00", "total_amount": "21.60",
-    }  # fmt: skip
-    core.add("transactions", **(values | changes))
-
-
-def add_line(core: CoreRows, number: int = 1, transaction_id: str = "sq:T1", **changes: Any) -> None:
-    values: dict[str, Any] = {
-        "line_id": f"{transaction_id}:{number}", "transaction_id": transaction_id, "line_number": number,
-        "product_id": "sq:P1", "sku": "TEA-1", "name": "Green tea, hot", "quantity": "2",
-        "unit_price_amount": "10", "gross_amount": "20", "discount_amount": "2",
-    }  # fmt: skip
-    core.add("transaction_lines", **(values | changes))
 
 
 def one_sale(core: CoreRows, **changes: Any) -> Row:
@@ -287,10 +267,6 @@ def test_an_opt_out_stays_at_home_where_that_is_set(core: CoreRows) -> None:
 # --- stock
 
 
-def add_level(core: CoreRows, product_id: str = "sq:P1", store_id: str = "sq:S1", quantity: str = "7") -> None:
-    core.add("inventory_levels", product_id=product_id, store_id=store_id, quantity=quantity)
-
-
 def test_a_stock_level_is_this_document_and_no_other(core: CoreRows) -> None:
     add_level(core, quantity="-1.5")
     assert core.rows(AIQ, INVENTORY, options()) == {
@@ -352,136 +328,72 @@ def test_of_two_products_with_one_sku_in_a_store_the_first_goes_whatever_is_sele
     assert core.rows(AIQ, INVENTORY, options())["sq:P1|sq:S1"].rejected_reason is None
 
 
-# --- the calls
+# --- the stand-in
 
 
 @contextmanager
-def session(vendor: ScriptedVendor, **changes: Any) -> Iterator[Session]:
-    client = VendorClient("AIQ", vendor.url, headers={"x-apikey": "k-123"}, retry=RetryPolicy(attempts=1))
-    with client:
-        yield Session(client, options(base_url=vendor.url, **changes))
+def stand_in(tmp_path: Path) -> Iterator[tuple[Session, Any]]:
+    known = {"aiq": {"api_key": "k-123", "uid": "1234"}}
+    with running_sandbox(tmp_path, vendors=["aiq"], options=known) as sandbox:
+        url = f"{sandbox.url}/aiq"
+        retry = RetryPolicy(attempts=2, first_wait=0.0)
+        with VendorClient("AIQ", url, headers={"x-apikey": "k-123"}, retry=retry) as client:
+            yield Session(client, options(base_url=url)), sandbox.frames["aiq"]
 
 
-def batch(*payloads: bytes) -> Batch:
-    return Batch("b1", tuple(f"key{number}" for number in range(len(payloads))), payloads)
+def shaped(core: CoreRows, stream: Any) -> Batch:
+    rows = core.rows(AIQ, stream, options())
+    return Batch("b1", tuple(rows), tuple(row.payload.encode() for row in rows.values()))
 
 
-SALE = b'{"visit":{"pos_id":"1"}}'
-PERSONA = b'{"member":{"srcID":"c1","firstName":"Ada","email":"ada@example.com","mobilePhone":"8881110000"}}'
+def filled(core: CoreRows) -> CoreRows:
+    core.add("customers", customer_id="sq:C1", email="ada@example.com", phone="+18881110000")
+    for number in range(5):
+        add_sale(core, f"sq:T{number}", customer_id="sq:C1" if number else None)
+        add_line(core, 1, f"sq:T{number}")
+    add_level(core)
+    return core
 
 
-def send(
-    stream: Any, payloads: Sequence[bytes], *answers: tuple[int, Any], **changes: Any
-) -> tuple[ScriptedVendor, Sequence[Outcome]]:
-    with scripted_vendor(*answers) as vendor, session(vendor, **changes) as opened:
-        return vendor, stream.send(opened, batch(*payloads))
+def test_the_stand_in_takes_customers_sales_and_stock_as_they_are_shaped(core: CoreRows, tmp_path: Path) -> None:
+    filled(core)
+    with stand_in(tmp_path) as (opened, frame):
+        for stream in AIQ.streams:
+            assert {outcome.state for outcome in stream.send(opened, shaped(core, stream))} == {"accepted"}
+        report = frame.stand_in.report()
+    assert (report["sales"], report["personas"]) == (5, 1)
+    assert Decimal(report["transaction_total"]) == Decimal("98")
+    assert report["sales_received_with_notification"] == 0
 
 
-def test_a_session_sends_the_key_and_shows_it_nowhere() -> None:
-    with scripted_vendor(OK, (401, {})) as vendor:
-        opened = connect(options(base_url=vendor.url), {"AIQ_API_KEY": "k-123"}, Limits())
-        with opened.client:
-            SALES.send(opened, batch(SALE))
-            with pytest.raises(CredentialsError) as caught:
-                SALES.send(opened, batch(SALE))
-    assert [call.headers["x-apikey"] for call in vendor.asked] == ["k-123", "k-123"]
-    assert "k-123" not in f"{caught.value} {opened!r}"
-
-
-def test_one_sale_goes_by_the_single_call() -> None:
-    vendor, outcomes = send(SALES, [SALE], OK)
-    assert [(call.path, call.body) for call in vendor.asked] == [("/api/v1.1/createUpdateSale/1234", SALE)]
-    assert outcomes == [Outcome("accepted")]
-
-
-def test_several_sales_go_by_the_bulk_call_each_as_a_whole_body() -> None:
-    vendor, outcomes = send(SALES, [SALE, SALE], OK)
-    assert vendor.asked[0].path == "/api/v1.1/createUpdateSales/1234"
-    assert vendor.asked[0].json() == [{"visit": {"pos_id": "1"}}] * 2
-    assert outcomes == [Outcome("accepted")] * 2
-
-
-def test_the_elements_of_a_bulk_call_can_be_bare() -> None:
-    sales, _ = send(SALES, [SALE, SALE], OK, bulk_envelope=False)
-    personas, _ = send(PERSONAS, [PERSONA], OK, bulk_envelope=False)
-    assert sales.asked[0].json() == [{"pos_id": "1"}] * 2
-    assert personas.asked[0].json()[0]["srcID"] == "c1"
-
-
-def test_personas_and_stock_go_as_arrays() -> None:
-    personas, accepted = send(PERSONAS, [PERSONA], OK)
-    stock, _ = send(INVENTORY, [b'{"sku":"a"}', b'{"sku":"b"}'], OK)
-    assert (personas.asked[0].path, personas.asked[0].json()) == (
-        "/api/v1.1/createUpdateMembers/1234", [json.loads(PERSONA)],
-    )  # fmt: skip
-    assert (stock.asked[0].path, stock.asked[0].json()) == (
-        "/api/v1.1/createUpdateInventory/1234", [{"sku": "a"}, {"sku": "b"}],
-    )  # fmt: skip
-    assert accepted == [Outcome("accepted")]
-
-
-def test_the_account_id_cannot_leave_its_place_in_the_path() -> None:
-    vendor, _ = send(SALES, [SALE], OK, uid="12/34?x", api_path="api")
-    assert vendor.asked[0].path == "/api/createUpdateSale/12%2F34%3Fx"
+def test_a_batch_sent_again_leaves_the_same_behind(core: CoreRows, tmp_path: Path) -> None:
+    filled(core)
+    with stand_in(tmp_path) as (opened, frame):
+        SALES.send(opened, shaped(core, SALES))
+        once = frame.stand_in.report()
+        frame.faults.add(Fault("reset_after", route="createUpdateSales", times=1))
+        SALES.send(opened, shaped(core, SALES))
+        again = frame.stand_in.report()
+    assert (once["sales"], again["sales"]) == (5, 5)
+    assert once["transaction_total"] == again["transaction_total"]
+    # Once, then twice more: the call whose answer was lost, and its repeat.
+    assert again["sales_received"] == 15
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("fault", "error"),
     [
-        ((200, {"success": False, "errors": []}), RejectedError),
-        ((200, {"success": True, "errors": [{"message": "no", "code": 17}]}), RejectedError),
-        ((200, {"errors": ["no"]}), RejectedError),
-        ((400, {"errors": [{"message": "bad date"}], "success": False}), RejectedError),
-        ((422, b"<html>"), RejectedError),
-        ((200, {"success": False, "errors": [{"message": "busy", "code": 503}]}), RetryableError),
-        ((200, {"success": False, "code": 429}), RetryableError),
-        ((200, {"success": False, "errors": [{"code": 401}]}), CredentialsError),
-        ((403, {}), CredentialsError),
-        ((404, {"errors": [{"message": "not found"}]}), ConfigError),
-        ((200, b"{half"), UnknownOutcomeError),
-        ((200, []), UnknownOutcomeError),
-        ((503, {}), RetryableError),
+        (Fault("row_errors", keys=("sq:T3",)), RejectedError),
+        (Fault("ok_with_failure"), RetryableError),
+        (Fault("broken_json"), UnknownOutcomeError),
+        (Fault("expired_token"), CredentialsError),
+        (Fault("status", status=500), RetryableError),
     ],
 )
-def test_an_answer_that_is_no_yes_becomes_the_error_that_says_what_to_do(
-    answer: tuple[int, Any], error: type[Exception]
+def test_a_fault_of_the_stand_in_becomes_its_error(
+    core: CoreRows, tmp_path: Path, fault: Fault, error: type[Exception]
 ) -> None:
-    with pytest.raises(error):
-        send(SALES, [SALE, SALE], answer)
-
-
-@pytest.mark.parametrize("body", [{}, {"data": 1}, {"success": True, "errors": None}, {"errors": []}])
-def test_a_2xx_without_errors_is_a_yes(body: Any) -> None:
-    assert send(SALES, [SALE], (202, body))[1] == [Outcome("accepted")]
-
-
-def test_a_refusal_carries_the_vendor_s_code_and_words() -> None:
-    refused = (200, {"success": False, "errors": [{"message": "date unreadable", "code": "E17"}]})
-    with pytest.raises(RejectedError, match="code E17: date unreadable") as caught:
-        send(SALES, [SALE], refused)
-    assert caught.value.vendor_code == "E17"
-
-
-def test_a_refusal_never_repeats_who_the_customer_is() -> None:
-    words = "Ada <ada@example.com> (888) 111-0000 8881110000 cannot be read " + "x" * 300
-    with pytest.raises(RejectedError) as caught:
-        send(PERSONAS, [PERSONA], (400, {"errors": [{"message": words}], "success": False}))
-    told = str(caught.value)
-    assert "cannot be read" in told
-    assert not [part for part in ("Ada", "ada@", "888") if part in told]
-    assert len(told) < 300
-
-
-# --- the declaration
-
-
-def test_the_streams_run_customers_first_and_stock_last() -> None:
-    assert [(stream.name, stream.after) for stream in AIQ.streams] == [
-        ("personas", ()), ("sales", ("personas",)), ("inventory", ("sales",)),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("wrong", [{"uid": ""}, {"pos_type": "shop"}, {"tips": True}])
-def test_a_wrong_option_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        options(**wrong)
+    with stand_in(tmp_path) as (opened, frame):
+        frame.faults.add(fault)
+        with pytest.raises(error):
+            SALES.send(opened, shaped(filled(core), SALES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -98,8 +99,8 @@ class Shop:
         return file, render_rows(self.connection, sql, payloads, file), keys
 
 
-@pytest.fixture
-def shop() -> Iterator[Shop]:
+@contextmanager
+def open_shop() -> Iterator[Shop]:
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("create schema core")
@@ -111,6 +112,12 @@ def shop() -> Iterator[Shop]:
     made.add("customers", {**CUSTOMER, "customer_id": "square:C1", "source_customer_id": "C1"})
     yield made
     connection.close()
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    with open_shop() as made:
+        yield made
 
 
 def only(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -182,6 +189,12 @@ def test_rounding_and_a_negative_charge_keep_their_sign_in_the_price(shop: Shop)
         ("SERVICE-CHARGE", 1, -1),
         ("ROUNDING", 1, -0.02),
     ]
+
+
+def test_a_negative_amount_in_a_sale_is_an_adjustment_because_goods_never_have_negative_prices(shop: Shop) -> None:
+    shop.sale([{"sku": "TEA", "total_amount": "10"}, {"total_amount": "-3"}], [], total_amount="7")
+    items = only(shop.stream("receipts"))["payload"]["items"]
+    assert [(i["type"], i["grossPaidPrice"]) for i in items] == [("PURCHASE", 10), ("ADJUSTMENT", -3)]
 
 
 def test_another_currency_goes_with_its_rate_and_without_one_is_rejected(shop: Shop) -> None:
@@ -349,7 +362,10 @@ def test_lines_total_and_payments_agree_to_the_cent(
     for table in ("transactions", "transaction_lines", "transaction_tenders"):
         shop.connection.execute(f"delete from core.{table}")
     shop.sale(
-        [{"total_amount": amount, "is_return": back, "tax_amount": tax} for amount, back, tax in goods],
+        [
+            {"total_amount": amount, "is_return": back, "tax_amount": tax, "quantity": -1 if back else 1}
+            for amount, back, tax in goods
+        ],
         [{"amount": amount, "tip_amount": tip} for amount in paid],
         service_charge_amount=charge, rounding_amount=rounding, tip_amount=tip,
         total_amount=sum(amount for amount, _, _ in goods) + charge + rounding + tip,
@@ -360,6 +376,7 @@ def test_lines_total_and_payments_agree_to_the_cent(
     total = payload["totalGrossPrice"]
     signs = {"PURCHASE": 1, "ADJUSTMENT": 1, "RETURN": -1}
     assert sum(signs[item["type"]] * item["grossPaidPrice"] for item in payload["items"]) == total
+    assert all(item["grossPaidPrice"] >= 0 for item in payload["items"] if item["type"] != "ADJUSTMENT")
     assert sum(payment["value"] for payment in payload["paymentMethods"]) == total
     assert total == sum(amount for amount, _, _ in goods) + charge + rounding + (tip if with_tips else 0)
 
@@ -371,7 +388,8 @@ def test_the_tax_percent_is_rounded_half_up_to_the_hundredth(shop: Shop) -> None
 
 def test_a_transaction_file_has_one_line_per_receipt_line_and_passes_its_own_check(shop: Shop, tmp_path: Path) -> None:
     shop.sale(
-        [{"sku": "TEA", "quantity": "20", "total_amount": "10.5", "tax_amount": "1.75"}, {"sku": "CUP", "total_amount": "100"}],
+        [{"sku": "TEA", "quantity": "20", "total_amount": "10.5", "tax_amount": "1.75"},
+         {"sku": "CUP", "total_amount": "100"}],
         [], total_amount="110.5", business_on="2026-10-31", currency="EUR", receipt_number=None,
     )  # fmt: skip
     file, lines, keys = shop.render("receipt_history", tmp_path)

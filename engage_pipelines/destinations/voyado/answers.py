@@ -6,15 +6,16 @@ import re
 
 from engage_pipelines.connector import Outcome
 from engage_pipelines.http_client import Answer, redact
+from engage_pipelines.http_client.client import vendor_code
 
 # An error name is one CamelCase word; anything longer is free text that may quote a person's data.
-_NAME = re.compile(rb"\b(?:Invalid|Multiple|Contact|Duplicate|Missing)[A-Z][A-Za-z]{3,50}\b")
+_NAME = re.compile(rb"\b(?:Invalid|Multiple|Contact|Store|Duplicate|Missing)[A-Z][A-Za-z]{3,50}\b")
 
 
 def error_name(answer: Answer) -> str | None:
     """The documented error name in the answer, e.g. `ContactNotFound`; None if there is none."""
     found = _NAME.search(answer.content)
-    return redact(found[0].decode()) if found else None
+    return redact(found[0].decode()) if found else vendor_code(answer.content)
 
 
 def refused(what: str, answer: Answer) -> Outcome:

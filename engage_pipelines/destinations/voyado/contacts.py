@@ -16,7 +16,8 @@ from engage_pipelines.destinations.voyado.session import Session
 from engage_pipelines.errors import ConfigError, RejectedError
 
 _CONTACTS = "api/v3/contacts"
-_OVERVIEW = "api/v3/contactoverview"
+# The documents have the overview in v2 only.
+_OVERVIEW = "api/v2/contactoverview"
 # memberNumber and externalId are both looked up as customKey; which one it is, the tenant decides.
 _QUERY_NAMES = {"email": "email", "mobilePhone": "mobilePhone"}
 # Fixed at creation, or only known to files: never part of a change.
@@ -67,7 +68,8 @@ def _create(session: Session, wanted: dict[str, Any]) -> Outcome:
 
 
 def _update(session: Session, contact_id: str, wanted: dict[str, Any]) -> Outcome:
-    overview = session.client.call("GET", _OVERVIEW, params={"contactId": contact_id}).json(dict[str, Any])
+    answer = session.client.call("GET", _OVERVIEW, params={"contactId": contact_id}, expect={404, 405})
+    overview = session.known_route(_OVERVIEW, answer).json(dict[str, Any])
     changes = _changes(wanted, overview)
     if changes:
         try:

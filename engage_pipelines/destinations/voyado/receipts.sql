@@ -66,8 +66,13 @@ goods as (
         l.transaction_id,
         l.line_number,
         l.line_id,
-        l.is_return,
-        case when l.is_return then -1 else 1 end as sign,
+        -- Prices of goods are never negative there; a line against the grain (a negative custom amount in a
+        -- sale) is an adjustment, which may carry its sign in the price.
+        case
+            when l.is_return and l.quantity < 0 and l.total_amount <= 0 then 'RETURN'
+            when not l.is_return and l.quantity >= 0 and l.total_amount >= 0 then 'PURCHASE'
+            else 'ADJUSTMENT'
+        end as type,
         coalesce(
             nullif(trim(l.sku), ''),
             nullif(trim(p.sku), ''),
@@ -113,11 +118,11 @@ sums as (
 lines as (
     select
         transaction_id, line_number as position, line_id as tie,
-        case when is_return then 'RETURN' else 'PURCHASE' end as type,
+        type,
         sku, coalesce(nullif(trim(name), ''), sku) as name, quantity,
-        sign * total_amount as paid_amount,
-        sign * tax_amount as tax_amount,
-        -sign * discount_amount as discount_amount
+        if(type = 'RETURN', -total_amount, total_amount) as paid_amount,
+        if(type = 'RETURN', -tax_amount, tax_amount) as tax_amount,
+        if(type = 'RETURN', discount_amount, -discount_amount) as discount_amount
     from goods
     union all
     select

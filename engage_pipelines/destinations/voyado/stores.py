@@ -28,10 +28,10 @@ def _send_store(session: Session, payload: bytes) -> Outcome:
     wanted: dict[str, Any] = msgspec.json.decode(payload)
     present = _find(session, wanted["externalId"])
     if present is None:
-        answer = session.create(_STORES, payload, {}, expect={409})
-        if answer.status != 409:
+        answer = session.create(_STORES, payload, {}, expect={400, 409})
+        if answer.status not in {400, 409}:
             return Outcome("delivered", vendor_id=wanted["externalId"])
-        # Somebody else created it in between.
+        # Refused as wrong, or because a receipt or somebody else created it in between: look again.
         present = _find(session, wanted["externalId"])
         if present is None:
             return refused(f"POST {_STORES}", answer)

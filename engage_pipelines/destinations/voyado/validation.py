@@ -73,6 +73,7 @@ def validate_receipts(check: FileCheck) -> pa.Table:
         _matches(check, table, column, _ANY, "must not be empty")
     for column in ("totalGrossPrice", "grossPaidPrice", "taxAmount", "taxPercent"):
         _matches(check, table, column, _NUMBER, "a decimal number with a point")
+    _prices_have_their_sign(check, table)
     _holds_the_keys(check, table, "uniqueReceiptId")
     _adds_up(check, table)
     return table
@@ -167,6 +168,14 @@ def _holds_the_keys(check: FileCheck, table: pa.Table, column: str) -> None:
     missing = len(expected) - pc.count_distinct(table[column]).as_py()
     if missing:
         _fail(check.file, table.num_rows + 1, column, f"{missing} records of the batch are not in the file")
+
+
+def _prices_have_their_sign(check: FileCheck, table: pa.Table) -> None:
+    is_negative = pc.starts_with(table["grossPaidPrice"], "-")
+    fits = pc.or_(pc.equal(table["type"], "ADJUSTMENT"), pc.invert(is_negative))
+    place = pc.index(fits, False).as_py()
+    if place >= 0:
+        _fail(check.file, place + 2, "grossPaidPrice", "is negative on a line that is no ADJUSTMENT")
 
 
 def _adds_up(check: FileCheck, table: pa.Table) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ from engage_pipelines.sandbox.shops.order_shapes import (
     sums,
 )
 from engage_pipelines.sandbox.square import SquareStandIn, documents
+from engage_pipelines.sandbox.square.store import Document
 from engage_pipelines.sandbox.square.timestamps import from_datetime, to_text
 
 LOCATION_ID = "ONLINE-RETAIL"
@@ -39,7 +41,7 @@ _CURRENCY = "GBP"
 _ZONE = ZoneInfo("Europe/London")
 _OPENED = datetime(2010, 12, 1, tzinfo=UTC)
 _COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
-_BATCH = 20_000
+_BATCH = 5_000
 
 
 class _Row(NamedTuple):
@@ -63,7 +65,7 @@ def fill_from_online_retail(
         parquet: The data set, every column as text.
         progress: Told now and then how many of the source lines are done.
     """
-    with pq.ParquetFile(parquet) as source, stand_in.store.transaction():
+    with _giving_memory_back(), pq.ParquetFile(parquet) as source, stand_in.store.transaction():
         stand_in.store.put([documents.location_document(_location())])
         stand_in.store.put(_catalogue(source))
         customers: dict[str, Record] = {}
@@ -76,6 +78,17 @@ def fill_from_online_retail(
             if progress is not None:
                 progress(done, total)
         stand_in.store.put([documents.customer_document(customer) for customer in customers.values()])
+
+
+@contextmanager
+def _giving_memory_back() -> Iterator[None]:
+    """Let Arrow use the system's allocator: the process goes on to serve the shop, and Arrow's own keeps 50 MB."""
+    usual = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(usual)
 
 
 def _invoices(source: pq.ParquetFile) -> Iterator[list[list[_Row]]]:
@@ -93,7 +106,7 @@ def _invoices(source: pq.ParquetFile) -> Iterator[list[list[_Row]]]:
         yield complete
 
 
-def _order_document(rows: list[_Row]) -> documents.Document:
+def _order_document(rows: list[_Row]) -> Document:
     sold: list[Line] = []
     returned: list[Line] = []
     for number, row in enumerate(rows, 1):
@@ -176,7 +189,7 @@ def _customer(key: str, row: _Row) -> Record:
     }
 
 
-def _catalogue(source: pq.ParquetFile) -> list[documents.Document]:
+def _catalogue(source: pq.ParquetFile) -> list[Document]:
     table = source.read(columns=["StockCode", "Description", "UnitPrice"])
     names = _most_frequent(table, "Description", lambda text: text.strip() or None)
     prices = _most_frequent(table, "UnitPrice", lambda text: _pence(max(_mills(text), 0)) or None)

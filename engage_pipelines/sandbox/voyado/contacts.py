@@ -26,7 +26,6 @@ KEY_COLUMNS = {
     "externalId": "external_id", "memberNumber": "member_number", "email": "email",
     "mobilePhone": "mobile_phone", "socialSecurityNumber": "social_security_number",
 }  # fmt: skip
-_CREATE_KEYS = ("externalId", "email", "mobilePhone", "socialSecurityNumber")
 _CODES = {
     "email": "InvalidEmailAddress", "mobilePhone": "InvalidPhoneNumber",
     "socialSecurityNumber": "InvalidSocialSecurityNumber",
@@ -47,11 +46,17 @@ def check_type(contact_type: str) -> str:
 
 
 class ContactBook:
-    """Contacts in the tenant's file."""
+    """Contacts in the tenant's file.
 
-    def __init__(self, tenant: Tenant) -> None:
+    Args:
+        tenant: file, clock and log.
+        key: the attribute that tells contacts apart; empty: the first one in `KEY_COLUMNS` that is given.
+    """
+
+    def __init__(self, tenant: Tenant, *, key: str = "") -> None:
         self._tenant = tenant
         self._holdings = tenant.holdings
+        self._keys = (key,) if key else tuple(KEY_COLUMNS)
 
     def find(self, query: Mapping[str, str]) -> str:
         """The contact id behind search attributes, all of which must match."""
@@ -90,13 +95,12 @@ class ContactBook:
     def create(self, body: Mapping[str, Any], *, source: str, store: str | None, unapproved: bool) -> dict[str, Any]:
         """Create a contact; a key that is taken is refused."""
         contact_type = check_type(body.get("contactType", "Member"))
-        if not any(body.get(name) for name in _CREATE_KEYS):
-            raise RefusalError(400, "MissingKey", f"one of {', '.join(_CREATE_KEYS)} is needed")
+        if not self.has_key(body):
+            raise RefusalError(400, "MissingKey", f"one of {', '.join(self._keys)} is needed")
         _check_values(body)
         with self._tenant.holdings.change() as change:
-            for name in _CREATE_KEYS:
-                if self._match(change, contact_type, name, body.get(name)):
-                    raise RefusalError(409, "ContactAlreadyExists")
+            if self.match(change, contact_type, body):
+                raise RefusalError(409, "ContactAlreadyExists")
             given = {**body, **self._store_fields(change, body, store)}
             contact_id = self.insert(change, given, contact_type, source=source, channel="api")
             change.execute("update contacts set approved = ? where id = ?", (int(not unapproved), contact_id))
@@ -167,10 +171,12 @@ class ContactBook:
 
     def match(self, change: sqlite3.Connection, contact_type: str, body: Mapping[str, Any]) -> str | None:
         """The contact meant by the first key in `body` that has a value."""
-        for name in ("externalId", "memberNumber", "email", "mobilePhone", "socialSecurityNumber"):
-            if body.get(name):
-                return self._match(change, contact_type, name, body[name])
-        return None
+        name = next((name for name in self._keys if body.get(name)), None)
+        return self._match(change, contact_type, name, body[name]) if name else None
+
+    def has_key(self, body: Mapping[str, Any]) -> bool:
+        """Whether `body` says which contact it means."""
+        return any(body.get(name) for name in self._keys)
 
     def overview(self, contact_id: str) -> dict[str, Any]:
         """Everything about one contact."""
@@ -197,7 +203,7 @@ class ContactBook:
 
     def _take_one(self, change: sqlite3.Connection, kind: str, contact_type: str, row: Any, place: str) -> bool:
         try:
-            if not isinstance(row, dict) or not any(row.get(name) for name in KEY_COLUMNS):
+            if not isinstance(row, dict) or not self.has_key(row):
                 raise RefusalError(400, "MissingKey")  # noqa: TRY301  one exit for all reasons
             _check_values({name: value for name, value in row.items() if value not in (None, "")})
         except RefusalError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -80,7 +81,7 @@ def decimal_of(text: str) -> Decimal | None:
 
 
 # What a contact attribute must look like; attributes that are not here may be any string.
-ATTRIBUTE_TESTS = {
+ATTRIBUTE_TESTS: dict[str, Callable[[Any], bool]] = {
     "email": is_email, "mobilePhone": is_phone, "socialSecurityNumber": is_social_security_number,
     "birthDay": is_day, "countryCode": is_country,
     "gender": lambda value: value in ("Male", "Female", "Other"),

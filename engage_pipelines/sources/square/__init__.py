@@ -58,7 +58,7 @@ _ORDERS = Entity(
     },
     checks="orders_checks.sql",
     pull=calls.pull_orders,
-    newest="updated_at, version",
+    newest="row(updated_at, coalesce(version, 0))",
     prove=calls.prove_orders,
     proof="orders_proof.sql",
     per_location=True,

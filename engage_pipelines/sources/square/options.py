@@ -9,10 +9,11 @@ from pydantic import Field, field_validator
 
 from engage_pipelines.connector import Options
 
-# Words that shop staff type where the article's name belongs, seen in years of real till data.
+# Words that shop staff type where the article's name belongs, as real till data has them.
 CLERK_NOTES = (
-    r"(?i)^\s*(\?+|[?\s]*(check(ed)?|counted|damag(e|ed|es)|found|lost|missing|smashed|broken|crushed|mouldy|test)"
-    r"[?\s]*|wrong.*|incorrect.*|adjust(ment)?|sold as .*|wet.*|faulty|.*thrown? away.*)\s*$"
+    r"(?i)^[?\s]*(check(ed)?|counted|damag(e|ed|es)|found|lost|missing|smashed|broken|crushed|mouldy|test|faulty"
+    r"|adjust(ment)?|sold as .*|wrong(ly)?\b.*|incorrect(ly)?\b.*|wet([/ ](damaged|rusty|pallet))?"
+    r"|(.*\W)?thrown? away.*)?[?\s]*$"
 )
 
 

@@ -1,0 +1,24 @@
+"""The commands in one list."""
+
+from __future__ import annotations
+
+import typer
+
+from engage_pipelines.cli import demo_command, looking, moving, sandbox_command
+
+app = typer.Typer(
+    name="engage",
+    help="Sales, customers, products and stock from tills to DuckDB and to loyalty platforms, with proof.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command()(demo_command.demo)
+app.command()(sandbox_command.dev)
+app.command()(sandbox_command.sandbox)
+app.command()(moving.pull)
+app.command()(moving.load)
+app.command()(moving.deliver)
+app.command()(moving.publish)
+app.command()(looking.status)
+app.command()(looking.tables)

@@ -1,0 +1,79 @@
+"""`engage status` and `tables`: what there is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from engage_pipelines.cli.moving import Config, Json
+from engage_pipelines.cli.output import NEEDS_A_PERSON, plain, print_json, print_table
+from engage_pipelines.model import TABLES, tables_page
+from engage_pipelines.operations import Desk, Status, look
+from engage_pipelines.settings import load_settings
+from engage_pipelines.warehouse import Totals
+
+
+def status(*, config: Config = None, as_json: Json = False) -> None:
+    """How far everything is, and what waits for a person (then the exit code is 1).
+
+    Example: `engage status --json`
+    """
+    seen = look(Desk(load_settings(config)))
+    if as_json:
+        print_json(_as_values(seen))
+    else:
+        _print_status(seen)
+    if seen.needs_a_person:
+        raise typer.Exit(NEEDS_A_PERSON)
+
+
+def tables(
+    *,
+    markdown: bool = typer.Option(default=False, help="Print the page docs/tables.md."),
+    as_json: Json = False,
+) -> None:
+    """The tables of the warehouse with their columns.
+
+    Examples: `engage tables`, `engage tables --markdown > docs/tables.md`
+    """
+    if markdown:
+        plain.file.write(tables_page())
+    elif as_json:
+        print_json([asdict(table) for table in TABLES])
+    else:
+        for table in TABLES:
+            rows = [(c.name, c.duckdb_type, c.required, c.personal, c.description) for c in table.columns]
+            print_table(f"{table.full_name}: {table.description}", ["column", "type", "always", "personal", ""], rows)
+
+
+def _print_status(seen: Status) -> None:
+    print_table("Loaded through", ["source", "entity", "through"], [(s, e, f"{t:%Y-%m-%d %H:%M %Z}")
+                                                                    for s, e, t in seen.bookmarks])  # fmt: skip
+    print_table("Deliveries", ["destination", "stream", "records"], [(f.destination, f.stream, f.states)
+                                                                     for f in seen.flows])  # fmt: skip
+    stages = {"core": seen.books.core, **seen.books.delivered}
+    print_totals(stages)
+    if seen.quarantined:
+        rows = [(entity, reason, count) for (entity, reason), count in seen.quarantined.items()]
+        print_table("Quarantine", ["entity", "reason", "records"], rows)
+    print_table("Needs a person", ["what", "count"], [
+        ("records in doubt", sum(f.states.get("in_doubt", 0) for f in seen.flows)),
+        ("receipts out of balance", seen.out_of_balance), ("incomplete windows", seen.incomplete),
+    ])  # fmt: skip
+
+
+def print_totals(stages: dict[str, Totals]) -> None:
+    """Print the books: receipts, lines and amounts per stage."""
+    rows = [(name, t.receipts, t.lines, t.amount) for name, t in stages.items()]
+    print_table("Books", ["stage", "receipts", "lines", "amount"], rows)
+
+
+def _as_values(seen: Status) -> dict[str, Any]:
+    values = asdict(seen)
+    values["quarantined"] = [
+        {"entity": entity, "reason": reason, "records": count} for (entity, reason), count in seen.quarantined.items()
+    ]
+    values["needs_a_person"] = seen.needs_a_person
+    return values

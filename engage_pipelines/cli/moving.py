@@ -1,0 +1,151 @@
+"""`engage pull`, `load`, `deliver`, `publish`: the journey, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from engage_pipelines.cli.output import NEEDS_A_PERSON, bars, print_json, print_table
+from engage_pipelines.errors import ConfigError
+from engage_pipelines.operations import Desk
+from engage_pipelines.settings import load_settings
+from engage_pipelines.warehouse import Selection
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file; default engage.toml or ENGAGE_CONFIG.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
+First = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day; default yesterday.")]
+Last = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day; default the first day.")]
+
+
+def pull(
+    source: Annotated[str, typer.Argument(help="Till, e.g. square.")],
+    entity: Annotated[list[str] | None, typer.Argument(help="What to pull; default everything.")] = None,
+    first: First = None,
+    last: Last = None,
+    *,
+    reread: Annotated[bool, typer.Option(help="Go back over the trailing days and any missed night.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Pull a till's records of some days into the spool.
+
+    Examples: `engage pull square` (yesterday), `engage pull square orders --from 2026-10-01 --to 2026-10-14`
+    """
+    with bars(quiet=as_json) as reporter:
+        desk = Desk(load_settings(config), reporter)
+        desk.check()
+        till = desk.source(source)
+        rows = []
+        for each in _entities(desk, source, entity):
+            result = desk.pull(till, each, _days(desk, first, last), reread=reread)
+            rows.append({"entity": each.name, **asdict(result)})
+    _show("Pulled", rows, as_json=as_json)
+
+
+def load(
+    source: Annotated[str, typer.Argument(help="Till, e.g. square.")],
+    entity: Annotated[list[str] | None, typer.Argument(help="What to load; default everything.")] = None,
+    first: First = None,
+    last: Last = None,
+    *,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Load what was pulled of some days into the warehouse; again changes nothing.
+
+    Example: `engage load square --from 2026-10-01 --to 2026-10-14`
+    """
+    with bars(quiet=as_json) as reporter:
+        desk = Desk(load_settings(config), reporter)
+        rows = []
+        for each in _entities(desk, source, entity):
+            result = asdict(desk.load(desk.source(source), each, _days(desk, first, last)))
+            rows.append({"entity": each.name, **result, "unknown_fields": sorted(result["unknown_fields"])})
+    _show("Loaded", rows, as_json=as_json)
+
+
+def deliver(
+    destination: Annotated[str, typer.Argument(help="Platform, e.g. aiq.")],
+    stream: Annotated[list[str] | None, typer.Argument(help="What to deliver; default all but history files.")] = None,
+    first: First = None,
+    last: Last = None,
+    month: Annotated[str | None, typer.Option(help="For history files: the month, e.g. 2026-09.")] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Consider all records, not those of some days.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Deliver what is new or changed to a platform.
+
+    Examples: `engage deliver aiq`, `engage deliver aiq sales --from 2026-10-01 --to 2026-10-14 --dry-run`,
+    `engage deliver voyado receipt_history --month 2026-09`
+    """
+    with bars(quiet=as_json) as reporter:
+        desk = Desk(load_settings(config), reporter)
+        platform = desk.destination(destination)
+        if not dry_run:
+            desk.settings.secrets(platform.secrets)
+        names = stream or [s.name for s in platform.streams if not s.history]
+        rows = []
+        for name in names:
+            declared = desk.stream(platform, name)
+            days = None if everything else _days(desk, first, last)
+            selection = _selection(desk, platform, declared, days, month)
+            act = desk.preview if dry_run else desk.deliver
+            rows.append(asdict(act(platform, declared, selection)))
+    _show("Would deliver" if dry_run else "Delivered", rows, as_json=as_json)
+    if any(row["in_doubt"] for row in rows):
+        raise typer.Exit(NEEDS_A_PERSON)
+
+
+def publish(*, config: Config = None, as_json: Json = False) -> None:
+    """Publish the warehouse: analysts' next connection sees it, open ones keep what they have.
+
+    Example: `engage publish`
+    """
+    desk = Desk(load_settings(config))
+    result = asdict(desk.publish())
+    if as_json:
+        print_json({"file": desk.warehouse.published_path, **result})
+    else:
+        print_table(f"Published {desk.warehouse.published_path}", ["table", "rows"], list(result["rows"].items()))
+
+
+def _entities(desk: Desk, source: str, names: list[str] | None) -> list[Any]:
+    till = desk.source(source)
+    return [desk.entity(till, name) for name in names] if names else list(till.entities)
+
+
+def _days(desk: Desk, first: datetime | None, last: datetime | None) -> tuple[date, date]:
+    begin = first.date() if first else desk.settings.day_of(desk.now()) - timedelta(days=1)
+    end = last.date() if last else begin
+    if end < begin:
+        raise ConfigError(f"--to {end} is before --from {begin}")
+    return begin, end
+
+
+def _selection(desk: Desk, platform: Any, stream: Any, days: tuple[date, date] | None, month: str | None) -> Selection:
+    go_live_on = desk.go_live_on(platform)
+    if stream.history:
+        if month is None or go_live_on is None:
+            raise ConfigError(f"{platform.name} {stream.name}: name the month, e.g. --month 2026-09")
+        try:
+            begin = datetime.strptime(month + "-01+0000", "%Y-%m-%d%z").date()
+        except ValueError:
+            raise ConfigError(f"--month {month!r}: write it as YYYY-MM") from None
+        return Selection(business=(begin, min((begin + timedelta(days=31)).replace(day=1), go_live_on)))
+    if stream.windowed and days is not None:
+        return Selection(touched=desk.range_of(days))
+    return Selection()
+
+
+def _show(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(title, list(rows[0]), [list(row.values()) for row in rows])

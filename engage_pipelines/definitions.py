@@ -1,0 +1,46 @@
+"""THE MAP: every asset, check, job and schedule, in the order of the journey.
+
+Importing this module needs no network, no secret and no file.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from engage_pipelines.model import CORE_TABLES
+from engage_pipelines.operations import Desk
+from engage_pipelines.orchestration import assets, checks, jobs
+from engage_pipelines.settings import Settings, settings_or_defaults
+
+
+def build_defs(settings: Settings | None = None, *, desk: Desk | None = None) -> dg.Definitions:
+    """Make a fresh set of definitions for these settings (default: engage.toml, see `settings`)."""
+    desk = desk or Desk(settings or settings_or_defaults())
+    streams = [(destination, stream) for destination in desk.destinations for stream in destination.streams]
+    loads = [assets.core_assets(desk, windowed=False), assets.core_assets(desk, windowed=True)]
+    loaded = {table for source in desk.sources for entity in source.entities for table in entity.tables}
+    nightly, history = jobs.nightly_job(desk), jobs.history_job(desk)
+    return dg.Definitions(
+        assets=[
+            # till -> spool
+            *(assets.raw_asset(desk, source, entity) for source in desk.sources for entity in source.entities),
+            # spool -> core
+            *(load for load in loads if load is not None),
+            # core -> platforms
+            *(assets.delivery_asset(desk, destination, stream) for destination, stream in streams),
+            # warehouse -> analysts
+            assets.published_asset(desk),
+        ],
+        asset_checks=[
+            *(checks.key_is_unique(desk, table) for table in CORE_TABLES if table.name in loaded),
+            *([checks.receipts_add_up(desk), checks.windows_are_complete(desk)] if loaded else []),
+            *(checks.nothing_in_doubt(desk, destination, stream) for destination, stream in streams),
+        ],
+        jobs=[nightly, *([history] if any(stream.history for _, stream in streams) else [])],
+        schedules=[jobs.nightly_schedule(desk, nightly)],
+        # Steps are few and large; a process each would cost seconds and bring nothing.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,192 @@
+"""The assets. Each is a few lines: one call of the desk, its result as metadata."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from engage_pipelines.connector import Destination, Entity, Source, Stream, Window
+from engage_pipelines.model import TABLE_BY_NAME
+from engage_pipelines.operations import Desk
+from engage_pipelines.orchestration.failures import as_dagster_failure
+from engage_pipelines.orchestration.partitions import business_range, daily, days_of, each_day, months_before
+from engage_pipelines.orchestration.recording import record_days
+from engage_pipelines.warehouse import Selection
+
+WAREHOUSE_POOL = "warehouse"
+# A run with this tag goes back over the trailing days and over any night that was missed.
+REREAD_TAG = "engage/reread"
+_ONE_RUN = dg.BackfillPolicy.single_run()
+
+
+def raw_asset(desk: Desk, source: Source, entity: Entity) -> dg.AssetsDefinition:
+    """`raw/<source>__<entity>`: pulls into the spool."""
+
+    @dg.asset(
+        key=["raw", f"{source.name}__{entity.name}"],
+        group_name="raw",
+        kinds={source.name},
+        description=f"{entity.name.replace('_', ' ').capitalize()} of {source.name}, as the till sent them.",
+        partitions_def=daily(desk) if entity.windowed else None,
+        backfill_policy=_ONE_RUN if entity.windowed else None,
+        pool=f"source_{source.name}",
+    )
+    def pulled(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        with as_dagster_failure():
+            desk.check()
+            days = days_of(context) if entity.windowed else _yesterday(desk)
+            result = desk.pull(source, entity, days, reread=context.run.tags.get(REREAD_TAG) == "true")
+        return dg.MaterializeResult(metadata=_metadata(asdict(result)))
+
+    return pulled
+
+
+def core_assets(desk: Desk, *, windowed: bool) -> dg.AssetsDefinition | None:
+    """The core tables that windowed entities fill by day, or those that show the present state."""
+    pairs = [(s, e) for s in desk.sources for e in s.entities if e.windowed is windowed]
+    if not pairs:
+        return None
+    specs = [_core_spec(desk, table, pairs, windowed=windowed) for table in _tables(pairs)]
+
+    @dg.multi_asset(
+        name="load_days" if windowed else "load_present_state",
+        specs=specs,
+        backfill_policy=_ONE_RUN if windowed else None,
+        pool=WAREHOUSE_POOL,
+    )
+    def loaded(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        days = days_of(context) if windowed else _yesterday(desk)
+        rows: dict[str, int] = {}
+        totals = dict.fromkeys(("records", "changed", "quarantined", "missing"), 0)
+        for source, entity in pairs:
+            recorder = _Recorder(desk, context, _finished_with(pairs, entity)) if windowed else None
+            with as_dagster_failure():
+                result = desk.load(source, entity, days, on_window=recorder or _ignore)
+            for table, count in result.rows.items():
+                rows[table] = rows.get(table, 0) + count
+            totals = {name: value + getattr(result, name) for name, value in totals.items()}
+        for table in _tables(pairs):
+            yield dg.MaterializeResult(
+                asset_key=["core", table], metadata=_metadata({"rows": rows.get(table, 0), **totals})
+            )
+
+    return loaded
+
+
+def delivery_asset(desk: Desk, destination: Destination, stream: Stream) -> dg.AssetsDefinition:
+    """`<destination>/<stream>`: delivers."""
+    go_live_on = desk.go_live_on(destination)
+    partitions = _stream_partitions(desk, destination, stream)
+
+    @dg.asset(
+        key=[destination.name, stream.name],
+        group_name=destination.name,
+        kinds={destination.name},
+        description=f"{stream.summary} In doubt after a crash: {stream.in_doubt.policy}.",
+        partitions_def=partitions,
+        backfill_policy=_ONE_RUN if stream.windowed else None,
+        deps=[["core", stream.selects], *([destination.name, name] for name in stream.after)],
+        pool=f"destination_{destination.name}",
+    )
+    def delivered(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        with as_dagster_failure():
+            if stream.history and go_live_on:
+                selection = Selection(business=business_range(context, go_live_on))
+            elif stream.windowed:
+                selection = Selection(touched=desk.range_of(days_of(context)))
+            else:
+                selection = Selection()
+            result = desk.deliver(destination, stream, selection)
+        return dg.MaterializeResult(metadata=_metadata(asdict(result)))
+
+    return delivered
+
+
+def published_asset(desk: Desk) -> dg.AssetsDefinition:
+    """`ops/published`: the analysts' copy."""
+    deps = [[d.name, s.name] for d in desk.destinations for s in d.streams if not s.history]
+    deps += [["core", table] for table in _tables([(s, e) for s in desk.sources for e in s.entities])]
+
+    @dg.asset(
+        key=["ops", "published"],
+        group_name="ops",
+        kinds={"duckdb"},
+        description="The copy of the warehouse that analysts open, with the ledger as `ops.deliveries`.",
+        deps=deps,
+        pool=WAREHOUSE_POOL,
+    )
+    def published() -> dg.MaterializeResult[Any]:
+        with as_dagster_failure():
+            result = desk.publish()
+        rows = {f"rows {name}": count for name, count in result.rows.items()}
+        return dg.MaterializeResult(metadata=_metadata({"bytes": result.bytes, "seconds": result.seconds, **rows}))
+
+    return published
+
+
+class _Recorder:
+    """Records the days of a loaded window for the tables that need no further entity."""
+
+    def __init__(self, desk: Desk, context: dg.AssetExecutionContext, tables: list[str]) -> None:
+        self._desk = desk
+        self._context = context
+        self._keys = [dg.AssetKey(["core", table]) for table in tables]
+
+    def __call__(self, window: Window, result: Any) -> None:
+        first, last = days_of(self._context)
+        day, end = self._desk.settings.day_of(window.start), self._desk.settings.day_of(window.end)
+        days = each_day(max(day, first), min(end, last + timedelta(days=1)))
+        metadata = {"window_records": result.records, "window_changed": result.changed}
+        record_days(self._context, self._keys, days, metadata)
+
+
+def _ignore(window: Window, result: Any) -> None:
+    del window, result
+
+
+def _finished_with(pairs: list[tuple[Source, Entity]], entity: Entity) -> list[str]:
+    """Tables whose last filling entity is `entity`."""
+    last: dict[str, str] = {}
+    for _, each in pairs:
+        last.update(dict.fromkeys(each.tables, each.name))
+    return [table for table, name in last.items() if name == entity.name]
+
+
+def _tables(pairs: list[tuple[Source, Entity]]) -> list[str]:
+    return list(dict.fromkeys(table for _, entity in pairs for table in entity.tables))
+
+
+def _core_spec(desk: Desk, name: str, pairs: list[tuple[Source, Entity]], *, windowed: bool) -> dg.AssetSpec:
+    table = TABLE_BY_NAME[f"core.{name}"]
+    columns = [
+        dg.TableColumn(c.name, c.duckdb_type, c.description, dg.TableColumnConstraints(nullable=not c.required))
+        for c in table.columns
+    ]
+    present = [] if not windowed else [["core", "products"], ["core", "stores"]]
+    return dg.AssetSpec(
+        ["core", name],
+        group_name="core",
+        kinds={"duckdb"},
+        description=table.description,
+        partitions_def=daily(desk) if windowed else None,
+        deps=[*(["raw", f"{s.name}__{e.name}"] for s, e in pairs if name in e.tables), *present],
+        metadata={"dagster/column_schema": dg.TableSchema(columns=columns), "dagster/table_name": table.full_name},
+    )
+
+
+def _stream_partitions(desk: Desk, destination: Destination, stream: Stream) -> dg.PartitionsDefinition[str] | None:
+    go_live_on = desk.go_live_on(destination)
+    if stream.history and go_live_on:
+        return months_before(go_live_on, desk.settings.operator.time_zone)
+    return daily(desk) if stream.windowed else None
+
+
+def _yesterday(desk: Desk) -> tuple[Any, Any]:
+    day = desk.settings.day_of(desk.now()) - timedelta(days=1)
+    return day, day
+
+
+def _metadata(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: dg.MetadataValue.json(value) if isinstance(value, dict) else value for name, value in values.items()}

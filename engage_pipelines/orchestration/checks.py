@@ -1,0 +1,59 @@
+"""Asset checks: keys are unique, windows complete, receipts add up, nothing in doubt."""
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from engage_pipelines.connector import Destination, Stream
+from engage_pipelines.model import Table
+from engage_pipelines.operations import Desk
+from engage_pipelines.warehouse import duplicate_keys, incomplete_windows, receipts_out_of_balance
+
+# The metadata shows a few examples; all of them are one query away in the published warehouse.
+_EXAMPLES = 10
+
+
+def key_is_unique(desk: Desk, table: Table) -> dg.AssetChecksDefinition:
+    """The table has one row per key (there are no primary keys in the warehouse)."""
+    return _check(
+        ["core", table.name], "key_is_unique", f"One row per {', '.join(table.key)}.",
+        lambda: [str(key) for key in duplicate_keys(desk.warehouse, table)],
+    )  # fmt: skip
+
+
+def receipts_add_up(desk: Desk) -> dg.AssetChecksDefinition:
+    """Lines, tip, service charge and rounding are the total; tenders too."""
+    return _check(
+        ["core", "transactions"], "receipts_add_up", "Lines + tip + service charge + rounding = total = tenders.",
+        lambda: [key for key, _ in receipts_out_of_balance(desk.warehouse)],
+    )  # fmt: skip
+
+
+def windows_are_complete(desk: Desk) -> dg.AssetChecksDefinition:
+    """Everything that the till lists has landed."""
+    return _check(
+        ["core", "transactions"], "windows_are_complete", "Every record that the till lists has landed.",
+        lambda: incomplete_windows(desk.warehouse),
+    )  # fmt: skip
+
+
+def nothing_in_doubt(desk: Desk, destination: Destination, stream: Stream) -> dg.AssetChecksDefinition:
+    """No record of the stream may or may not have arrived."""
+
+    def in_doubt() -> list[str]:
+        states = desk.ledger.states(destination.name, stream.ledger_name)
+        count = states.get((destination.name, stream.ledger_name, "in_doubt"), 0)
+        return [f"{count} records"] if count else []
+
+    return _check(
+        [destination.name, stream.name], "nothing_in_doubt", "No record may or may not have arrived.", in_doubt
+    )
+
+
+def _check(asset: list[str], name: str, description: str, find: Callable[[], list[str]]) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=asset, name=name, description=description)
+    def check() -> dg.AssetCheckResult:
+        found = find()
+        return dg.AssetCheckResult(passed=not found, metadata={"count": len(found), "examples": found[:_EXAMPLES]})
+
+    return check

@@ -1,0 +1,95 @@
+"""The Dagster instance's storage: SQLite under the data folder, or Postgres when a variable says so.
+
+dagster.yaml has no conditionals, so this class chooses (DAGSTER_POSTGRES_URL, see `settings.instance_url`).
+For SQLite it also writes bursts of events in one transaction: a backfill of 730 days notes thousands of
+partitions, and a commit each would take longer than the work.
+
+It leans on Dagster's own storage classes; `test_instance_storage` notices when they change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+
+from engage_pipelines.settings import instance_url
+
+
+class BurstEventLogStorage(SqliteEventLogStorage):
+    """SQLite event log that can hold its two files open for a burst of events."""
+
+    _held: dict[str, Any]
+
+    def __init__(self, base_dir: str) -> None:
+        self._held = {}
+        super().__init__(base_dir)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Any]:
+        held = self._held.get(shard)
+        if held is not None:
+            yield held
+            return
+        with super()._connect(shard) as connection:
+            yield connection
+
+    @contextmanager
+    def burst(self, run_id: str) -> Iterator[None]:
+        """Write everything inside in one transaction per file; an error undoes it."""
+        with ExitStack() as stack:
+            # The parent's lock covers one connection at a time; here both are open together.
+            lock, self._db_lock = self._db_lock, _NoLock()  # type: ignore[assignment]
+            stack.enter_context(lock)
+            stack.callback(setattr, self, "_db_lock", lock)
+            stack.callback(self._held.clear)
+            for shard in (run_id, INDEX_SHARD_NAME):
+                connection = stack.enter_context(super()._connect(shard))
+                self._held[shard] = connection
+            yield
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Store events together; all of one call belong to one run."""
+        run_ids = {event.run_id for event in events}
+        if len(run_ids) != 1:
+            super().store_event_batch(events)
+            return
+        with self.burst(run_ids.pop()):
+            for event in events:
+                self.store_event(event)
+
+
+class InstanceStorage(DagsterSqliteStorage):
+    """Postgres by DAGSTER_POSTGRES_URL, else SQLite in `base_dir`."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(base_dir, inst_data)
+        self._event_log_storage = BurstEventLogStorage(str(Path(base_dir) / "history"))
+
+    @classmethod
+    def from_config_value(  # type: ignore[override]
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> DagsterStorage:
+        """Build the storage that the environment asks for."""
+        if url := instance_url():
+            from dagster_postgres import DagsterPostgresStorage
+
+            return DagsterPostgresStorage(postgres_url=url, should_autocreate_tables=True)
+        return cls.from_local(**config_value)
+
+
+class _NoLock:
+    """Stands in for the storage's lock while a burst holds the real one."""
+
+    def __enter__(self) -> None:
+        """Nothing to take."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,1 @@
+"""Tests of the sources: what is asked of each till, and what becomes of its records."""
