@@ -61,6 +61,8 @@ class Entity:
         record_id: SQL over `raw` that identifies a record at the till.
         newest: SQL over `raw` that orders versions of one record, newest last.
         windowed: True if pulled by modification window, False if each pull is the whole present state.
+        from_the_beginning: True if records older than the history that is pulled are needed too (a customer
+            of today may have been created long before the first receipt).
         per_location: True if a pull names locations.
         locations_per_call: how many locations fit one scope.
     """
@@ -75,6 +77,7 @@ class Entity:
     record_id: str = "id"
     newest: str = "updated_at"
     windowed: bool = True
+    from_the_beginning: bool = False
     per_location: bool = False
     locations_per_call: int = 1
 
@@ -184,6 +187,7 @@ class Stream:
         rows: SQL file that turns payloads (view `payloads`: `record_key, payload`) into file lines.
         history: True if it carries the months before go-live.
         after: streams of the same destination that must have run before.
+        elsewhere: the skipped_reason that means "another stream carries this record".
     """
 
     name: str
@@ -199,6 +203,7 @@ class Stream:
     rows: str | None = None
     history: bool = False
     after: tuple[str, ...] = ()
+    elsewhere: str | None = None
 
     @property
     def ledger_name(self) -> str:

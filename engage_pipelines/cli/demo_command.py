@@ -59,6 +59,7 @@ class _Loop:
 
     desk: Desk
     shop: Shop
+    world: World
     reporter: Bars
     pulls: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -77,6 +78,8 @@ class _Loop:
             self.pulls = runs.metadata_of(runs.run_days(defs, instance, "nightly", days, inbound))
             runs.run_days(defs, instance, "nightly", days, stores)
             self._migrate(defs, instance, runs)
+            # The vendor imports files by the hour; live receipts of people it does not know yet would be lost.
+            self.world.tell("voyado/import")
             runs.run_days(defs, instance, "nightly", days, outbound)
 
     def _migrate(self, defs: Any, instance: Any, runs: Any) -> None:
@@ -108,6 +111,6 @@ def _run(world: World, shop: Shop, reporter: Bars) -> dict[str, Any]:
     desk = Desk(load_settings(world.config), reporter)
     # Files of an earlier run were imported by now; only what this run hands over is to be seen.
     shutil.rmtree(desk.settings.data / "outbox", ignore_errors=True)
-    loop = _Loop(desk, shop, reporter)
+    loop = _Loop(desk, shop, world, reporter)
     loop.run()
     return summarise(desk, world, loop.pulls, since=now, seconds=time.monotonic() - began)

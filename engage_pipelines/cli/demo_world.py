@@ -76,6 +76,11 @@ class World:
         with VendorClient("sandbox", self.url) as client:
             return client.call("GET", f"_sandbox/{path}").json()
 
+    def tell(self, path: str) -> Any:
+        """Pull a lever of the sandbox."""
+        with VendorClient("sandbox", self.url) as client:
+            return client.call("POST", f"_sandbox/{path}", json={}).json()
+
 
 @contextmanager
 def running_world(data: Path, shop: Shop, *, on_filling: Callable[[int, int], None]) -> Iterator[World]:

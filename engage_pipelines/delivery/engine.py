@@ -143,7 +143,9 @@ class Delivery:
             self.ledger.note(self.destination.name, name, plan.notes, self.now())
             counts, error = self._send(stream, session, folder, file, plan.to_send, progress)
             least = minimal_calls(file, self._limits(stream))
-            result = self._result(stream, plan, counts, least, session.client.calls - calls, began)
+            # A file that is handed over is the call of a file stream.
+            made = session.client.calls - calls + len(list(folder.glob("*.csv")))
+            result = self._result(stream, plan, counts, least, made, began)
             self.ledger.close_run(folder.name, _run_counts(result), self.now())
             _clear(folder)
         if error is not None and not isinstance(error, BudgetSpentError):

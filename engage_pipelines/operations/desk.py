@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
-from engage_pipelines.connector import Destination, Entity, Source, Stream
+from engage_pipelines.connector import Destination, Entity, Source, Stream, Window
 from engage_pipelines.delivery import Delivered, Delivery, Preview
 from engage_pipelines.destinations import DESTINATIONS
 from engage_pipelines.errors import ConfigError
@@ -24,6 +24,10 @@ from engage_pipelines.warehouse import Published, Selection, Warehouse, publish
 Progress = Callable[[int, int], None]
 # (flow, e.g. `aiq/sales`) -> something that hears of (done, total).
 Reporter = Callable[[str], Progress]
+
+
+# Before any till that is still in use kept records.
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def _utc_now() -> datetime:
@@ -140,21 +144,18 @@ class Desk:
     def pull(self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool = False) -> Pulled:
         """Pull the days `first..last` of an entity into the spool."""
         configured, options = self.settings.sources[source.name], self.source_options(source)
-        start, end = pull_range(
-            self.settings,
-            configured,
-            days,
-            now=self.now(),
-            bookmark=self.bookmarks.through(source.name, entity.name) if entity.windowed else None,
-            reread=reread,
-        )
+        bookmark = self.bookmarks.through(source.name, entity.name) if entity.windowed else None
+        start, end = pull_range(self.settings, configured, days, now=self.now(), bookmark=bookmark, reread=reread)
+        windows = cut(start, end, days=configured.window_days)
+        if self._needs_the_beginning(source, entity, start):
+            windows = [Window(_BEGINNING, start), *windows]
         with self._client(source) as client:
             return pull(
                 client,
                 entity,
                 source=source.name,
                 lake=self.settings.data / "lake",
-                windows=cut(start, end, days=configured.window_days),
+                windows=windows,
                 location_ids=source.locations(client, options) if entity.per_location else (),
                 options=options,
                 progress=self.reporter(f"raw/{source.name}__{entity.name}"),
@@ -170,14 +171,17 @@ class Desk:
     ) -> Loaded:
         """Load what was pulled of the days `first..last`."""
         variables = {**self.settings.sql_variables, **self.source_options(source).model_dump()}
+        start, end = self.range_of(days)
+        if self._needs_the_beginning(source, entity, start):
+            start = _BEGINNING
         return load(
             self.warehouse,
             self.bookmarks,
             source=source,
             entity=entity,
             lake=self.settings.data / "lake",
-            start=self.range_of(days)[0],
-            end=self.range_of(days)[1],
+            start=start,
+            end=end,
             variables=variables,
             now=self.now,
             progress=self.reporter(f"core/{entity.name}"),
@@ -213,6 +217,12 @@ class Desk:
             ConfigError: there is none; says which there are.
         """
         return self._delivery(destination).stream(name)
+
+    def _needs_the_beginning(self, source: Source, entity: Entity, start: datetime) -> bool:
+        """True if this is the first pull of an entity whose older records are needed too, or a full backfill."""
+        history_from = self.settings.midnight(self.settings.sources[source.name].history_from)
+        is_first = self.bookmarks.through(source.name, entity.name) is None
+        return entity.from_the_beginning and (is_first or start <= history_from)
 
     @contextmanager
     def _client(self, source: Source) -> Iterator[VendorClient]:

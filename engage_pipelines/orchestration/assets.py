@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 
 from engage_pipelines.connector import Destination, Entity, Source, Stream, Window
+from engage_pipelines.ingest.load import OnWindow
 from engage_pipelines.model import TABLE_BY_NAME
 from engage_pipelines.operations import Desk
 from engage_pipelines.orchestration.failures import as_dagster_failure
 from engage_pipelines.orchestration.partitions import business_range, daily, days_of, each_day, months_before
-from engage_pipelines.orchestration.recording import record_days
-from engage_pipelines.warehouse import Selection
+from engage_pipelines.orchestration.recording import DayRecorder
+from engage_pipelines.warehouse import LoadResult, Selection
 
 WAREHOUSE_POOL = "warehouse"
 # A run with this tag goes back over the trailing days and over any night that was missed.
@@ -60,13 +61,13 @@ def core_assets(desk: Desk, *, windowed: bool) -> dg.AssetsDefinition | None:
         days = days_of(context) if windowed else _yesterday(desk)
         rows: dict[str, int] = {}
         totals = dict.fromkeys(("records", "changed", "quarantined", "missing"), 0)
-        for source, entity in pairs:
-            recorder = _Recorder(desk, context, _finished_with(pairs, entity)) if windowed else None
-            with as_dagster_failure():
-                result = desk.load(source, entity, days, on_window=recorder or _ignore)
-            for table, count in result.rows.items():
-                rows[table] = rows.get(table, 0) + count
-            totals = {name: value + getattr(result, name) for name, value in totals.items()}
+        with as_dagster_failure(), DayRecorder(context) as recorder:
+            for source, entity in pairs:
+                finished = _finished_with(pairs, entity) if windowed else []
+                result = desk.load(source, entity, days, on_window=_noting(desk, recorder, finished, days))
+                for table, count in result.rows.items():
+                    rows[table] = rows.get(table, 0) + count
+                totals = {name: value + getattr(result, name) for name, value in totals.items()}
         for table in _tables(pairs):
             yield dg.MaterializeResult(
                 asset_key=["core", table], metadata=_metadata({"rows": rows.get(table, 0), **totals})
@@ -126,24 +127,17 @@ def published_asset(desk: Desk) -> dg.AssetsDefinition:
     return published
 
 
-class _Recorder:
-    """Records the days of a loaded window for the tables that need no further entity."""
+def _noting(desk: Desk, recorder: DayRecorder, tables: list[str], days: tuple[date, date]) -> OnWindow:
+    """Notes the days of a committed window for the tables that wait for no further entity."""
+    keys = [dg.AssetKey(["core", table]) for table in tables]
 
-    def __init__(self, desk: Desk, context: dg.AssetExecutionContext, tables: list[str]) -> None:
-        self._desk = desk
-        self._context = context
-        self._keys = [dg.AssetKey(["core", table]) for table in tables]
+    def note(window: Window, result: LoadResult) -> None:
+        del result
+        first, last = days
+        day, end = desk.settings.day_of(window.start), desk.settings.day_of(window.end)
+        recorder.finished(keys, each_day(max(day, first), min(end, last + timedelta(days=1))))
 
-    def __call__(self, window: Window, result: Any) -> None:
-        first, last = days_of(self._context)
-        day, end = self._desk.settings.day_of(window.start), self._desk.settings.day_of(window.end)
-        days = each_day(max(day, first), min(end, last + timedelta(days=1)))
-        metadata = {"window_records": result.records, "window_changed": result.changed}
-        record_days(self._context, self._keys, days, metadata)
-
-
-def _ignore(window: Window, result: Any) -> None:
-    del window, result
+    return note
 
 
 def _finished_with(pairs: list[tuple[Source, Entity]], entity: Entity) -> list[str]:
@@ -183,7 +177,7 @@ def _stream_partitions(desk: Desk, destination: Destination, stream: Stream) -> 
     return daily(desk) if stream.windowed else None
 
 
-def _yesterday(desk: Desk) -> tuple[Any, Any]:
+def _yesterday(desk: Desk) -> tuple[date, date]:
     day = desk.settings.day_of(desk.now()) - timedelta(days=1)
     return day, day
 

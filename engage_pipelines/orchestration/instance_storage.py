@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
@@ -56,14 +58,24 @@ class BurstEventLogStorage(SqliteEventLogStorage):
             yield
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
-        """Store events together; all of one call belong to one run."""
+        """Store events together: asset events of one run in one statement per file."""
         run_ids = {event.run_id for event in events}
-        if len(run_ids) != 1:
+        if len(run_ids) != 1 or not all(_is_asset_event(event) for event in events):
             super().store_event_batch(events)
             return
-        with self.burst(run_ids.pop()):
-            for event in events:
-                self.store_event(event)
+        rows = [self._event_to_row(event) for event in events]
+        with self.run_connection(run_ids.pop()) as connection:
+            connection.execute(SqlEventLogStorageTable.insert(), rows)
+        with self.index_transaction() as connection:
+            numbered = SqlEventLogStorageTable.insert().returning(
+                SqlEventLogStorageTable.c.id, sort_by_parameter_order=True
+            )
+            ids = [row.id for row in connection.execute(numbered, rows)]
+            self._store_asset_event_tags(connection, events, ids)
+            # The table of assets keeps the latest event of each kind only: the ones before it need no write.
+            latest = {(e.get_dagster_event().asset_key, e.dagster_event_type): n for n, e in enumerate(events)}
+            for position in latest.values():
+                self._store_asset_event(connection, events[position], ids[position])
 
 
 class InstanceStorage(DagsterSqliteStorage):
@@ -83,6 +95,10 @@ class InstanceStorage(DagsterSqliteStorage):
 
             return DagsterPostgresStorage(postgres_url=url, should_autocreate_tables=True)
         return cls.from_local(**config_value)
+
+
+def _is_asset_event(event: dg.EventLogEntry) -> bool:
+    return event.is_dagster_event and event.dagster_event_type in ASSET_EVENTS
 
 
 class _NoLock:

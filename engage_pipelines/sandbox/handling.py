@@ -55,8 +55,8 @@ def read_elements(text: bytes) -> list[bytes]:
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer; Decimal becomes text, `msgspec.Raw` goes out as it came in."""
-    return Response(msgspec.json.encode(value), status, headers=dict(headers or {}), media_type="application/json")
+    """A JSON answer; Decimal becomes a number, `msgspec.Raw` goes out as it came in."""
+    return Response(write_json(value), status, headers=dict(headers or {}), media_type="application/json")
 
 
 def retry_after_header(seconds: float | None) -> dict[str, str]:

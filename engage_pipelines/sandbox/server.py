@@ -69,6 +69,13 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_ready()
 
+    async def main_loop(self) -> None:
+        # uvicorn looks ten times a second whether it should end; tests start and end many servers.
+        counter = 0
+        while not await self.on_tick(counter):
+            counter += 1
+            await asyncio.sleep(0.01)
+
 
 @dataclass(slots=True)
 class Sandbox:

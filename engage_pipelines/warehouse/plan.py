@@ -84,7 +84,9 @@ class PlanResult:
 def write_plan(warehouse: Warehouse, request: PlanRequest) -> PlanResult:
     """Plan a stream and write the records to send to `request.file`."""
     with warehouse.connection() as connection:
-        set_variables(connection, {**request.variables, "channel": "history" if request.stream.history else "api"})
+        channel = "history" if request.stream.history else "api"
+        own = {"channel": channel, "elsewhere": request.stream.elsewhere}
+        set_variables(connection, {**request.variables, **own})
         connection.register("ledger_rows", request.ledger)
         connection.execute("create temp table ledger as select * from ledger_rows")
         _name_stores(connection, request.store_names)
@@ -146,7 +148,8 @@ def _compare(connection: Connection, request: PlanRequest) -> None:
                 when l.state = 'in_doubt' then 'held'
                 when l.delivered_hash = h.payload_hash then 'unchanged'
                 -- The platform holds it, but it should not be there any more (voided, closed down): visible.
-                when h.skipped_reason is not null and l.delivered_hash is not null then 'diverged'
+                when h.skipped_reason is not null and l.delivered_hash is not null
+                    and h.skipped_reason is distinct from getvariable('elsewhere') then 'diverged'
                 when h.skipped_reason is not null then 'skipped'
                 when h.rejected_reason is not null then 'rejected'
                 when l.delivered_hash is not null then '{changed}'

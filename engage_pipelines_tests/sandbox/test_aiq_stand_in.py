@@ -50,8 +50,8 @@ def sale(pos_id: str = "R1", **changes: Any) -> dict[str, Any]:
     return {"visit": {**visit, **changes}}
 
 
-def item(sku: str, **changes: Any) -> dict[str, Any]:
-    return {"sku": sku, "location": "Shop 1", "quantity": 3, **changes}
+def item(code: str, **changes: Any) -> dict[str, Any]:
+    return {"sku": code, "location": "Shop 1", "quantity": 3, **changes}
 
 
 def report(aiq: httpx.Client) -> dict[str, Any]:

@@ -67,6 +67,7 @@ RECEIPTS = Stream(
     windowed=True,
     immutable=True,
     after=("contacts",),
+    elsewhere="before go-live: history file",
 )
 RECEIPT_HISTORY = Stream(
     name="receipt_history",

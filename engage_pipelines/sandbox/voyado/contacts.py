@@ -81,7 +81,8 @@ class ContactBook:
     def _search_terms(self, query: Mapping[str, str]) -> list[tuple[str, list[str | None]]]:
         terms = dict(query)
         if "any" in terms:
-            terms[_kind_of(terms["any"])] = terms.pop("any")
+            anything = terms.pop("any")
+            terms[_kind_of(anything)] = anything
         found: list[tuple[str, list[str | None]]] = []
         for name in ("email", "mobilePhone", "socialSecurityNumber"):
             if name in terms:

@@ -37,6 +37,7 @@ _CUSTOMERS = Entity(
     tables={"customers": "customers.sql"},
     checks="customers_checks.sql",
     pull=calls.pull_customers,
+    from_the_beginning=True,
 )
 _INVENTORY_COUNTS = Entity(
     name="inventory_counts",
