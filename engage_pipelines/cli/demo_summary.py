@@ -48,15 +48,18 @@ def print_summary(summary: dict[str, Any], published: Path) -> None:
     """Print the summary for people."""
     columns = ["records", "pages", "calls", "seconds"]
     print_table("Pulled", ["entity", *columns], [(p["entity"], *(p[c] for c in columns)) for p in summary["pulls"]])
-    columns = ["source_records", *_COUNTS, "skipped", "calls", "minimal_calls", "seconds"]
-    titles = ["records", *_COUNTS, "skipped", "calls", "least", "s"]
-    print_table("Flows", ["flow", *titles], [(f["flow"], *(f[c] for c in columns)) for f in summary["flows"]])
+    counts = [c for c in _COUNTS if any(f[c] for f in summary["flows"])]
+    columns = ["source_records", *counts, "skipped", "calls", "minimal_calls", "seconds"]
+    flows = [{**f, "skipped": sum(f["skipped"].values())} for f in summary["flows"]]
+    titles = ["records", *counts, "skipped", "calls", "least", "s"]
+    print_table("Flows", ["flow", *titles], [(f["flow"], *(f[c] for c in columns)) for f in flows])
+    skipped = [(f["flow"], reason, count) for f in summary["flows"] for reason, count in f["skipped"].items()]
+    print_table("Not sent, because", ["flow", "reason", "records"], skipped)
     totals = summary["totals"]
     stages = {"pos": totals["pos"], "core": totals["core"]}
     stages |= {f"delivered {name}": each for name, each in totals["delivered"].items()}
     stages |= {f"received by {name}": each for name, each in totals["received"].items()}
-    rows = [(name, each["receipts"], each["lines"], each["amount"]) for name, each in stages.items()]
-    print_table("Books", ["stage", "receipts", "lines", "amount"], rows)
+    print_table("Books", ["stage", "receipts", "lines", "amount"], [_stage_row(*item) for item in stages.items()])
     for problem in summary["problems"]:
         console.print(f"  {problem}", style="red", markup=False)
     if summary["reconciled"]:
@@ -66,6 +69,11 @@ def print_summary(summary: dict[str, Any], published: Path) -> None:
     console.print(f"Took {summary['seconds']:.0f} s. Summary: {published.parents[1] / 'summary.json'}")
     console.print(f"Warehouse for analysts: {published}", highlight=False)
     console.print("Look at runs, partitions and metadata in the Dagster UI: make dev")
+
+
+def _stage_row(name: str, totals: dict[str, Any]) -> tuple[Any, ...]:
+    amounts = "  ".join(f"{currency} {Decimal(amount):,.2f}" for currency, amount in totals["amount"].items())
+    return name, totals["receipts"], totals["lines"], amounts
 
 
 def _flows(desk: Desk, since: datetime) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from engage_pipelines.errors import (
 )
 
 # Everything for people goes to stderr: stdout is what a program reads.
-console = Console(stderr=True)
+console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
 plain = Console(file=sys.stdout)
 
 _EXIT_CODES: tuple[tuple[type[EngageError], int], ...] = (
@@ -59,7 +59,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     table = Table(title=title, title_justify="left", title_style="bold")
     for position, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[position], int | float | Decimal) for row in rows)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=position == 0)
     for row in rows:
         table.add_row(*(_text(value) for value in row))
     console.print(table)

@@ -59,12 +59,19 @@ class BurstEventLogStorage(SqliteEventLogStorage):
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Store events together: asset events of one run in one statement per file."""
-        run_ids = {event.run_id for event in events}
-        if len(run_ids) != 1 or not all(_is_asset_event(event) for event in events):
-            super().store_event_batch(events)
-            return
+        plain = [event for event in events if not _is_asset_event(event)]
+        for event in plain:
+            self.store_event(event)
+        by_run: dict[str, list[dg.EventLogEntry]] = {}
+        for event in events:
+            if _is_asset_event(event):
+                by_run.setdefault(event.run_id, []).append(event)
+        for run_id, asset_events in by_run.items():
+            self._store_asset_events(run_id, asset_events)
+
+    def _store_asset_events(self, run_id: str, events: Sequence[dg.EventLogEntry]) -> None:
         rows = [self._event_to_row(event) for event in events]
-        with self.run_connection(run_ids.pop()) as connection:
+        with self.run_connection(run_id) as connection:
             connection.execute(SqlEventLogStorageTable.insert(), rows)
         with self.index_transaction() as connection:
             numbered = SqlEventLogStorageTable.insert().returning(

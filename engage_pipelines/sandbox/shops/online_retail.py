@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,7 +64,7 @@ def fill_from_online_retail(
         parquet: The data set, every column as text.
         progress: Told now and then how many of the source lines are done.
     """
-    with _giving_memory_back(), pq.ParquetFile(parquet) as source, stand_in.store.transaction():
+    with pq.ParquetFile(parquet, pre_buffer=False) as source, stand_in.store.transaction():
         stand_in.store.put([documents.location_document(_location())])
         stand_in.store.put(_catalogue(source))
         customers: dict[str, Record] = {}
@@ -80,23 +79,12 @@ def fill_from_online_retail(
         stand_in.store.put([documents.customer_document(customer) for customer in customers.values()])
 
 
-@contextmanager
-def _giving_memory_back() -> Iterator[None]:
-    """Let Arrow use the system's allocator: the process goes on to serve the shop, and Arrow's own keeps 50 MB."""
-    usual = pa.default_memory_pool()
-    pa.set_memory_pool(pa.system_memory_pool())
-    try:
-        yield
-    finally:
-        pa.set_memory_pool(usual)
-
-
 def _invoices(source: pq.ParquetFile) -> Iterator[list[list[_Row]]]:
     """Invoices, some at a time. Their lines do not always stand together, so an invoice waits for its last line."""
-    invoice_numbers = source.read(columns=["InvoiceNo"])["InvoiceNo"]
+    invoice_numbers = source.read(columns=["InvoiceNo"], use_threads=False)["InvoiceNo"]
     expected = {entry["values"]: entry["counts"] for entry in invoice_numbers.value_counts().to_pylist()}
     waiting: dict[str, list[_Row]] = {}
-    for batch in source.iter_batches(batch_size=_BATCH, columns=list(_COLUMNS)):
+    for batch in source.iter_batches(batch_size=_BATCH, columns=list(_COLUMNS), use_threads=False):
         complete: list[list[_Row]] = []
         for row in map(_Row._make, zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True)):
             lines = waiting.setdefault(row.invoice, [])
@@ -190,7 +178,7 @@ def _customer(key: str, row: _Row) -> Record:
 
 
 def _catalogue(source: pq.ParquetFile) -> list[Document]:
-    table = source.read(columns=["StockCode", "Description", "UnitPrice"])
+    table = source.read(columns=["StockCode", "Description", "UnitPrice"], use_threads=False)
     names = _most_frequent(table, "Description", lambda text: text.strip() or None)
     prices = _most_frequent(table, "UnitPrice", lambda text: _pence(max(_mills(text), 0)) or None)
     codes: list[str] = table["StockCode"].unique().to_pylist()
