@@ -170,7 +170,8 @@ class Stream:
     The SQL file is one SELECT with the columns `record_key`, `payload` (JSON text), `skipped_reason`
     (null, or why this record does not go there), `rejected_reason` (null, or why it can never be
     sent as it is) and, optionally, `weight` (lines it takes in a file, default 1). It reads core
-    tables, the temporary views `selected` (the rows of `selects` to deliver in this run) and
+    tables, the temporary views `selected` (the rows of `selects` to deliver in this run; receipts come in
+    slices, so the SQL treats each on its own) and
     `store_names(store_id, store_name)`, and the destination's options as `getvariable('<option>')`.
 
     Attributes:

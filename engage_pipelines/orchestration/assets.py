@@ -1,5 +1,6 @@
 """The assets. Each is a few lines: one call of the desk, its result as metadata."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import date, timedelta
@@ -20,6 +21,8 @@ WAREHOUSE_POOL = "warehouse"
 # A run with this tag goes back over the trailing days and over any night that was missed.
 REREAD_TAG = "engage/reread"
 _ONE_RUN = dg.BackfillPolicy.single_run()
+# The version of Dagster is pinned; its reminder would be printed once per asset at every start.
+warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.BetaWarning)
 
 
 def raw_asset(desk: Desk, source: Source, entity: Entity) -> dg.AssetsDefinition:

@@ -80,14 +80,11 @@ class Ledger:
     def runs_since(self, moment: datetime) -> list[dict[str, Any]]:
         """The runs that began at or after a moment, oldest first; keys are the columns of `ops.delivery_runs`."""
         query = (
-            sa.select(DELIVERY_RUNS)
-            .where(DELIVERY_RUNS.c.started_at >= moment)
-            .order_by(DELIVERY_RUNS.c.started_at)
+            sa.select(DELIVERY_RUNS).where(DELIVERY_RUNS.c.started_at >= moment).order_by(DELIVERY_RUNS.c.started_at)
         )
         with self._engine.connect() as connection:
             return [
-                {**row, "skipped": json.loads(row["skipped"] or "{}")}
-                for row in connection.execute(query).mappings()
+                {**row, "skipped": json.loads(row["skipped"] or "{}")} for row in connection.execute(query).mappings()
             ]
 
     def find_in_doubt(self, destination: str, stream: str) -> list[str]:

@@ -17,6 +17,9 @@ import pyarrow as pa
 from engage_pipelines.connector import Stream
 from engage_pipelines.warehouse.database import Connection, Warehouse, set_variables
 
+# Receipts shaped at once; lists of lines cannot leave memory while they are gathered.
+_SLICE = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -91,6 +94,7 @@ def write_plan(warehouse: Warehouse, request: PlanRequest) -> PlanResult:
         connection.execute("create temp table ledger as select * from ledger_rows")
         _name_stores(connection, request.store_names)
         _select(connection, request)
+        _shape(connection, request)
         _compare(connection, request)
         _write(connection, request.file)
         return _result(connection)
@@ -126,12 +130,31 @@ def _select(connection: Connection, request: PlanRequest) -> None:
         )
     else:
         condition = "true"
-    connection.execute(f"create temp view selected as select * from core.{table} where {condition}")
+    connection.execute(f"create temp view considered as select * from core.{table} where {condition}")
+
+
+def _shape(connection: Connection, request: PlanRequest) -> None:
+    """Run the stream's SQL: at once, or receipt by receipt in slices, so that memory does not grow with history."""
+    sql = (request.folder / request.stream.sql).read_text().strip().rstrip(";")
+    if request.stream.selects != "transactions":
+        connection.execute("create temp view selected as from considered")
+        connection.execute(f"create temp table shaped as {sql}")
+        return
+    connection.execute(
+        "create temp table sliced as select *, (row_number() over (order by business_on, transaction_id) - 1) "
+        f"// {_SLICE} as slice from considered"
+    )
+    connection.execute("set variable slice = 0")
+    connection.execute("create temp view selected as select * exclude (slice) from sliced where slice = "
+                       "getvariable('slice')")  # fmt: skip
+    connection.execute(f"create temp table shaped as {sql}")
+    last = connection.execute("select max(slice) from sliced").fetchone()
+    for number in range(1, ((last[0] or 0) if last else 0) + 1):
+        connection.execute("set variable slice = ?", [number])
+        connection.execute(f"insert into shaped {sql}")
 
 
 def _compare(connection: Connection, request: PlanRequest) -> None:
-    sql = (request.folder / request.stream.sql).read_text().strip().rstrip(";")
-    connection.execute(f"create temp table shaped as {sql}")
     columns = {row[0] for row in connection.execute("describe shaped").fetchall()}
     weight = "weight" if "weight" in columns else "1"
     changed = "diverged" if request.stream.immutable else "send_changed"
@@ -152,8 +175,8 @@ def _compare(connection: Connection, request: PlanRequest) -> None:
                     and h.skipped_reason is distinct from getvariable('elsewhere') then 'diverged'
                 when h.skipped_reason is not null then 'skipped'
                 when h.rejected_reason is not null then 'rejected'
-                when l.delivered_hash is not null then '{changed}'
                 when l.state = 'rejected' and l.payload_hash = h.payload_hash then 'rejected'
+                when l.delivered_hash is not null then '{changed}'
                 when l.state is null then 'send_new'
                 else 'send_again'
             end as action,

@@ -21,7 +21,8 @@ with lines as (
 details as (
     select
         transaction_id,
-        string_agg(
+        -- Sorted after gathering: an ordered aggregate would reserve memory for thousands of rows per receipt.
+        array_to_string(list_transform(list_sort(list({line_number: line_number, line_id: line_id, entry:
             '{' || concat_ws(
                 ',',
                 '"sku":' || to_json(sku),
@@ -31,10 +32,8 @@ details as (
                 '"price":' || to_json(price),
                 '"discount":' || to_json(discount),
                 '"quantity":' || to_json(quantity)
-            ) || '}',
-            ','
-            order by line_number, line_id
-        ) as entries
+            ) || '}'
+        })), lambda line: line.entry), ',') as entries
     from lines
     group by transaction_id
 ),

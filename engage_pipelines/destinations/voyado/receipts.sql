@@ -167,7 +167,8 @@ items as (
     select
         transaction_id,
         count(*) as line_count,
-        list(
+        -- Sorted after gathering: an ordered aggregate would reserve memory for thousands of rows per receipt.
+        list_transform(list_sort(list({position: position, tie: tie, item:
             case
                 when discount_amount = 0 then to_json({
                     type: type, sku: sku, articleNumber: sku, articleName: name, quantity: quantity,
@@ -179,8 +180,7 @@ items as (
                     discounts: [{value: discount_amount}]
                 })
             end
-            order by position, tie
-        ) as items
+        })), lambda entry: entry.item::varchar) as items
     from taxed_lines
     group by transaction_id
 ),
@@ -210,7 +210,7 @@ tender_sums as (
 payments as (
     select
         sums.transaction_id,
-        list(
+        list_transform(list_sort(list({place: tenders.place, payment:
             {
                 type: coalesce(
                     getvariable('payment_types')[coalesce(tenders.tender_type, 'other')],
@@ -223,8 +223,7 @@ payments as (
                     else tenders.amount
                 end
             }
-            order by tenders.place
-        ) as payments
+        })), lambda entry: entry.payment) as payments
     from sums
     left join tenders on tenders.transaction_id = sums.transaction_id
     left join tender_sums on tender_sums.transaction_id = sums.transaction_id
@@ -235,27 +234,30 @@ payloads as (
     select
         s.transaction_id,
         i.line_count,
-        json_merge_patch('{}', to_json({
-            contact: {
+        -- Put together as text: parsing whole receipts again would take ten times their size in memory, and
+        -- concat_ws leaves out what is absent.
+        '{' || concat_ws(
+            ',',
+            '"contact":' || to_json({
                 matchKey: s.match_key,
                 matchKeyType: getvariable('match_key_type'),
                 contactType: getvariable('contact_type')
-            },
-            uniqueReceiptId: s.transaction_id,
-            receiptNumber: nullif(trim(s.receipt_number), ''),
-            createdDate: strftime(s.sold_local, '%Y-%m-%dT%H:%M:%S') || printf(
+            }),
+            '"uniqueReceiptId":' || to_json(s.transaction_id),
+            '"receiptNumber":' || to_json(nullif(trim(s.receipt_number), '')),
+            '"createdDate":' || to_json(strftime(s.sold_local, '%Y-%m-%dT%H:%M:%S') || printf(
                 '%s%02d:%02d',
                 case when s.utc_offset_minutes < 0 then '-' else '+' end,
                 abs(s.utc_offset_minutes) // 60,
                 abs(s.utc_offset_minutes) % 60
-            ),
-            storeExternalId: s.store_key,
-            currency: s.currency,
-            exchangeRateToGroupCurrency: s.exchange_rate,
-            totalGrossPrice: s.total_amount_paid,
-            paymentMethods: p.payments,
-            items: i.items
-        }))::varchar as payload,
+            )),
+            '"storeExternalId":' || to_json(s.store_key),
+            '"currency":' || to_json(s.currency),
+            '"exchangeRateToGroupCurrency":' || to_json(s.exchange_rate),
+            '"totalGrossPrice":' || to_json(s.total_amount_paid),
+            '"paymentMethods":' || to_json(p.payments),
+            '"items":[' || array_to_string(i.items, ',') || ']'
+        ) || '}' as payload,
         case
             when not s.has_lines then 'no lines'
         end as skipped_reason,
