@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +17,9 @@ from engage_pipelines.cli.output import NEEDS_A_PERSON, Bars, as_json, bars, con
 from engage_pipelines.connector import Stream
 from engage_pipelines.operations import Desk
 from engage_pipelines.settings import load_settings
+
+if TYPE_CHECKING:
+    from engage_pipelines.orchestration.runs import AssetPath, InProcess
 
 _DEFAULT_RECEIPTS = 20_000
 
@@ -66,40 +68,35 @@ class _Loop:
     def run(self) -> None:
         """Pull and load all days; migrate month by month; deliver live; publish."""
         # Importing Dagster takes longer than most commands run; only this one pays for it.
-        import dagster as dg
-
         from engage_pipelines.definitions import build_defs
-        from engage_pipelines.orchestration import runs
+        from engage_pipelines.orchestration.runs import in_process
 
-        defs = build_defs(desk=self.desk)
         days = (self.shop.history_from, self.shop.last_day)
-        inbound, stores, outbound = _stages(self.desk, dg.AssetKey)
-        with dg.DagsterInstance.get() as instance:
-            self.pulls = runs.metadata_of(runs.run_days(defs, instance, "nightly", days, inbound))
-            runs.run_days(defs, instance, "nightly", days, stores)
-            self._migrate(defs, instance, runs)
+        inbound, stores, outbound = _stages(self.desk)
+        with in_process(build_defs(desk=self.desk)) as runner:
+            self.pulls = runner.run_days("nightly", days, inbound)
+            runner.run_days("nightly", days, stores)
+            self._migrate(runner)
             # The vendor imports files by the hour; live receipts of people it does not know yet would be lost.
             self.world.tell("voyado/import")
-            runs.run_days(defs, instance, "nightly", days, outbound)
+            runner.run_days("nightly", days, outbound)
 
-    def _migrate(self, defs: Any, instance: Any, runs: Any) -> None:
-        import dagster as dg
-
-        histories = [(d, s) for d in self.desk.destinations for s in d.streams if s.history]
-        months = runs.partition_keys(defs, dg.AssetKey([histories[0][0].name, histories[0][1].name]))
+    def _migrate(self, runner: InProcess) -> None:
+        histories = [(d.name, s.name) for d in self.desk.destinations for s in d.streams if s.history]
+        months = runner.partition_keys(histories[0])
         listen = self.reporter("migration (months)")
         for number, month in enumerate(months, start=1):
-            runs.run_partition(defs, instance, "history", month)
+            runner.run_partition("history", month)
             listen(number, len(months))
 
 
-def _stages(desk: Desk, key: Callable[[Sequence[str]], Any]) -> tuple[list[Any], list[Any], list[Any]]:
-    inbound = [key(["raw", f"{s.name}__{e.name}"]) for s in desk.sources for e in s.entities]
-    inbound += [key(["core", t]) for t in dict.fromkeys(t for s in desk.sources for e in s.entities for t in e.tables)]
+def _stages(desk: Desk) -> tuple[list[AssetPath], list[AssetPath], list[AssetPath]]:
+    inbound: list[AssetPath] = [("raw", f"{s.name}__{e.name}") for s in desk.sources for e in s.entities]
+    inbound += [("core", t) for t in dict.fromkeys(t for s in desk.sources for e in s.entities for t in e.tables)]
     live = [(d, s) for d in desk.destinations for s in d.streams if not s.history]
-    stores = [key([d.name, s.name]) for d, s in live if _goes_first(s)]
-    outbound = [key([d.name, s.name]) for d, s in live if not _goes_first(s)] + [key(["ops", "published"])]
-    return inbound, stores, outbound
+    stores: list[AssetPath] = [(d.name, s.name) for d, s in live if _goes_first(s)]
+    outbound: list[AssetPath] = [(d.name, s.name) for d, s in live if not _goes_first(s)]
+    return inbound, stores, [*outbound, ("ops", "published")]
 
 
 def _goes_first(stream: Stream) -> bool:

@@ -262,7 +262,8 @@ def _run_counts(result: Delivered) -> RunCounts:
         source_record_count=result.source_records, delivered_count=result.delivered,
         accepted_count=result.accepted, rejected_count=result.rejected, pending_count=result.pending,
         in_doubt_count=result.in_doubt, diverged_count=result.diverged, unchanged_count=result.unchanged,
-        skipped_count=sum(result.skipped.values()), call_count=result.calls, minimal_call_count=result.minimal_calls, skipped=dict(result.skipped),
+        skipped_count=sum(result.skipped.values()), call_count=result.calls, minimal_call_count=result.minimal_calls,
+        skipped=dict(result.skipped),
     )  # fmt: skip
 
 

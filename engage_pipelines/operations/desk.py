@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from engage_pipelines.connector import Destination, Entity, Source, Stream, Window
 from engage_pipelines.delivery import Delivered, Delivery, Preview
@@ -28,6 +28,9 @@ Reporter = Callable[[str], Progress]
 
 # Before any till that is still in use kept records.
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+Part = TypeVar("Part", Source, Destination)
 
 
 def _utc_now() -> datetime:
@@ -127,7 +130,8 @@ class Desk:
             self.source_options(source)
         for destination in self.destinations:
             self.destination_options(destination)
-        self.settings.secrets([name for part in (*self.sources, *self.destinations) for name in part.secrets])
+        needed = [secret for source in self.sources for secret in source.secrets]
+        self.settings.secrets([*needed, *(secret for each in self.destinations for secret in each.secrets)])
 
     def source_options(self, source: Source) -> Any:
         """The till's own options, checked."""
@@ -258,7 +262,7 @@ def _limits(documented: Limits, configured: SourceSettings | DestinationSettings
     return Limits(rates=rates, in_flight=configured.in_flight or documented.in_flight)
 
 
-def _by_name(kind: str, name: str, known: Sequence[Any], settings: Settings) -> Any:
+def _by_name(kind: str, name: str, known: Sequence[Part], settings: Settings) -> Part:
     for part in known:
         if part.name == name:
             return part

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -11,41 +13,56 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
-
-def run_days(
-    defs: dg.Definitions,
-    instance: dg.DagsterInstance,
-    job: str,
-    days: tuple[date, date],
-    assets: Sequence[dg.AssetKey] | None = None,
-) -> dg.ExecuteInProcessResult:
-    """Run a job for the days `first..last` as one run, all assets or some.
-
-    Raises:
-        Exception: the first error of the run, as the asset raised it.
-    """
-    tags = {ASSET_PARTITION_RANGE_START_TAG: days[0].isoformat(), ASSET_PARTITION_RANGE_END_TAG: days[1].isoformat()}
-    return defs.resolve_job_def(job).execute_in_process(
-        run_config=_QUIET, instance=instance, tags=tags, asset_selection=assets
-    )
+# The path of an asset key, e.g. ("aiq", "sales").
+AssetPath = Sequence[str]
+# Asset name -> metadata of its materialization.
+Metadata = dict[str, dict[str, Any]]
 
 
-def run_partition(
-    defs: dg.Definitions, instance: dg.DagsterInstance, job: str, partition: str
-) -> dg.ExecuteInProcessResult:
-    """Run a job for one partition."""
-    return defs.resolve_job_def(job).execute_in_process(run_config=_QUIET, instance=instance, partition_key=partition)
+@dataclass(frozen=True, slots=True)
+class InProcess:
+    """Definitions and the instance to run them on."""
+
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+
+    def run_days(self, job: str, days: tuple[date, date], assets: Sequence[AssetPath] | None = None) -> Metadata:
+        """Run a job for the days `first..last` as one run, all assets or some; gives what the assets said.
+
+        Raises:
+            Exception: the first error of the run, as the asset raised it.
+        """
+        first, last = days[0].isoformat(), days[1].isoformat()
+        result = self.definitions.resolve_job_def(job).execute_in_process(
+            run_config=_QUIET,
+            instance=self.instance,
+            tags={ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last},
+            asset_selection=[dg.AssetKey(list(path)) for path in assets] if assets is not None else None,
+        )
+        return _metadata_of(result)
+
+    def run_partition(self, job: str, partition: str) -> Metadata:
+        """Run a job for one partition; gives what the assets said."""
+        result = self.definitions.resolve_job_def(job).execute_in_process(
+            run_config=_QUIET, instance=self.instance, partition_key=partition
+        )
+        return _metadata_of(result)
+
+    def partition_keys(self, asset: AssetPath) -> Sequence[str]:
+        """All partition keys of an asset."""
+        node = self.definitions.resolve_asset_graph().get(dg.AssetKey(list(asset)))
+        return node.partitions_def.get_partition_keys() if node.partitions_def else []
 
 
-def partition_keys(defs: dg.Definitions, asset: dg.AssetKey) -> Sequence[str]:
-    """All partition keys of an asset."""
-    partitions = defs.resolve_asset_graph().get(asset).partitions_def
-    return partitions.get_partition_keys() if partitions else []
+@contextmanager
+def in_process(definitions: dg.Definitions) -> Iterator[InProcess]:
+    """Open the instance that DAGSTER_HOME names, for these definitions."""
+    with dg.DagsterInstance.get() as instance:
+        yield InProcess(definitions, instance)
 
 
-def metadata_of(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
-    """Asset name -> metadata values of its last materialization in a run."""
-    found: dict[str, dict[str, Any]] = {}
+def _metadata_of(result: dg.ExecuteInProcessResult) -> Metadata:
+    found: Metadata = {}
     for event in result.get_asset_materialization_events():
         materialization = event.step_materialization_data.materialization
         name = "/".join(materialization.asset_key.path)

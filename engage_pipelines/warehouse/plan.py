@@ -206,7 +206,8 @@ def _result(connection: Connection) -> PlanResult:
     )
     notes = connection.execute(
         "select record_key, action, payload_hash, coalesce(rejected_reason, 'delivered, now: ' || skipped_reason, "
-        "'changed after delivery; the platform cannot change it') from compared where action in ('rejected', 'diverged') "
+        "'changed after delivery; the platform cannot change it') from compared "
+        "where action in ('rejected', 'diverged') "
         "and (known_state is distinct from action or known_hash is distinct from payload_hash)"
     ).fetchall()
     return PlanResult(counts, skipped, notes)
