@@ -1,0 +1,54 @@
+# Two commands: `make demo` and `make test`. Each makes .venv and installs the pinned dependencies first.
+# Needs Python 3.11 or newer and make; no compiler, no database.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= data
+RECEIPTS ?= 20000
+PORT ?= 3000
+SHOP ?=
+READY := $(VENV)/.ready
+SHOP_OPTION := $(if $(SHOP),--shop "$(SHOP)",)
+
+.PHONY: help demo dev test check clean lock
+
+help:
+	@echo "make demo    the whole loop on loopback, with proof (SHOP=<parquet> for a real shop, RECEIPTS=<n>)"
+	@echo "make dev     the stand-ins and the Dagster UI on what the demo left (PORT=$(PORT))"
+	@echo "make test    all tests"
+	@echo "make check   lint, format, types, floors"
+	@echo "make clean   remove everything that was made here"
+
+demo: $(READY)
+	@$(BIN)/engage demo $(SHOP_OPTION) --receipts $(RECEIPTS) --data $(DATA)
+
+dev: $(READY)
+	@$(BIN)/engage dev $(SHOP_OPTION) --data $(DATA) --port $(PORT)
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) $(DATA) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The lock is complete, so nothing is resolved here: exactly what it names is installed, by hash.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "engage_pipelines needs Python 3.11 or newer")'
+	@test -d $(VENV) || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing the pinned dependencies (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+# For whoever changes pyproject.toml: resolves anew and writes the lock, without the address of any index.
+lock: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file requirements.lock
