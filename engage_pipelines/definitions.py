@@ -33,7 +33,8 @@ def build_defs(settings: Settings | None = None, *, desk: Desk | None = None) ->
         ],
         asset_checks=[
             *(checks.key_is_unique(desk, table) for table in CORE_TABLES if table.name in loaded),
-            *([checks.receipts_add_up(desk), checks.windows_are_complete(desk)] if loaded else []),
+            *([checks.receipts_add_up(desk), checks.windows_are_complete(desk)] if "transactions" in loaded else []),
+            *([checks.payments_agree(desk)] if "payments" in loaded else []),
             *(checks.nothing_in_doubt(desk, destination, stream) for destination, stream in streams),
         ],
         jobs=[nightly, *([history] if any(stream.history for _, stream in streams) else [])],

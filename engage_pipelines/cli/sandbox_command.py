@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -60,12 +62,24 @@ def dev(
                 "-p",
                 str(port),
             ]
-            with subprocess.Popen(command, env=child_environment()) as child:  # noqa: S603 - our own arguments
-                try:
-                    child.wait()
-                except KeyboardInterrupt:
-                    # Ctrl-C reached the child too; it ends its own children.
-                    child.wait()
+            _serve_until_stopped(command)
+
+
+def _serve_until_stopped(command: list[str]) -> None:
+    """Run a server in a process group of its own, and end the whole group with this process."""
+    child = subprocess.Popen(command, env=child_environment(), start_new_session=True)  # noqa: S603 - our own arguments
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        child.wait()
+    except KeyboardInterrupt:
+        console.print("stopping", style="yellow")
+    finally:
+        for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, ending)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=10)
+                break
 
 
 def _shop(data: Path, shop: Path | None, receipts: int) -> Shop:

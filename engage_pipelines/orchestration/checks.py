@@ -7,7 +7,7 @@ import dagster as dg
 from engage_pipelines.connector import Destination, Stream
 from engage_pipelines.model import Table
 from engage_pipelines.operations import Desk
-from engage_pipelines.warehouse import duplicate_keys, incomplete_windows, receipts_out_of_balance
+from engage_pipelines.warehouse import duplicate_keys, incomplete_windows, payments_apart, receipts_out_of_balance
 
 # The metadata shows a few examples; all of them are one query away in the published warehouse.
 _EXAMPLES = 10
@@ -26,6 +26,14 @@ def receipts_add_up(desk: Desk) -> dg.AssetChecksDefinition:
     return _check(
         ["core", "transactions"], "receipts_add_up", "Lines + tip + service charge + rounding = total = tenders.",
         lambda: [key for key, _ in receipts_out_of_balance(desk.warehouse)],
+    )  # fmt: skip
+
+
+def payments_agree(desk: Desk) -> dg.AssetChecksDefinition:
+    """The till's payment service and its receipts tell the same amounts."""
+    return _check(
+        ["core", "payments"], "payments_agree", "Every completed payment is on its receipt, with the same amount.",
+        lambda: [key for key, _ in payments_apart(desk.warehouse)],
     )  # fmt: skip
 
 

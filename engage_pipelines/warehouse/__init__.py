@@ -10,6 +10,7 @@ from engage_pipelines.warehouse.books import (
     delivered_totals,
     duplicate_keys,
     incomplete_windows,
+    payments_apart,
     receipts_out_of_balance,
 )
 from engage_pipelines.warehouse.database import Warehouse
@@ -33,6 +34,7 @@ __all__ = [
     "duplicate_keys",
     "incomplete_windows",
     "load_window",
+    "payments_apart",
     "publish",
     "receipts_out_of_balance",
     "write_plan",

@@ -42,6 +42,12 @@ def receipts_out_of_balance(warehouse: Warehouse) -> list[tuple[str, str]]:
         return connection.execute((_HERE / "out_of_balance.sql").read_text()).fetchall()
 
 
+def payments_apart(warehouse: Warehouse) -> list[tuple[str, str]]:
+    """Completed payments that do not agree with the receipts: (payment_id, reason)."""
+    with warehouse.connection() as connection:
+        return connection.execute((_HERE / "payments_apart.sql").read_text()).fetchall()
+
+
 def duplicate_keys(warehouse: Warehouse, table: Table) -> list[tuple[str, ...]]:
     """Keys that more than one row of a table has."""
     key = ", ".join(table.key)

@@ -28,7 +28,7 @@ from engage_pipelines.errors import (
     UnknownOutcomeError,
 )
 from engage_pipelines.http_client import Limits, RetryPolicy, VendorClient
-from engage_pipelines_tests.destinations.scripted_vendor import ScriptedVendor, scripted_vendor
+from engage_pipelines_tests.scripted_vendor import ScriptedVendor, scripted_vendor
 
 OK = (200, {"data": None, "errors": [], "code": 200, "success": True})
 

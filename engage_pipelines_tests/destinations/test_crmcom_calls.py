@@ -22,7 +22,7 @@ from engage_pipelines.errors import (
     UnknownOutcomeError,
 )
 from engage_pipelines.http_client import Limits, RetryPolicy, VendorClient
-from engage_pipelines_tests.destinations.scripted_vendor import ScriptedVendor, scripted_vendor
+from engage_pipelines_tests.scripted_vendor import ScriptedVendor, scripted_vendor
 
 KEY = "EE73C0AE64524371B5DDEFF5F7BB2192"  # the vendor's own published example
 START = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
