@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -106,8 +105,6 @@ def _goes_first(stream: Stream) -> bool:
 def _run(world: World, shop: Shop, reporter: Bars) -> dict[str, Any]:
     began, now = time.monotonic(), datetime.now(UTC)
     desk = Desk(load_settings(world.config), reporter)
-    # Files of an earlier run were imported by now; only what this run hands over is to be seen.
-    shutil.rmtree(desk.settings.data / "outbox", ignore_errors=True)
     loop = _Loop(desk, shop, world, reporter)
     loop.run()
     return summarise(desk, world, loop.pulls, since=now, seconds=time.monotonic() - began)

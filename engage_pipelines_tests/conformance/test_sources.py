@@ -1,0 +1,173 @@
+"""What every till must do, whatever it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engage_pipelines.connector import Entity, Source
+from engage_pipelines.errors import ContractError, CredentialsError, EngageError, IncompleteError
+from engage_pipelines.ingest import Spool
+from engage_pipelines.operations import Desk
+from engage_pipelines.sandbox.server import Sandbox
+from engage_pipelines_tests import small_shop
+from engage_pipelines_tests.conformance.conftest import Witness
+from engage_pipelines_tests.conformance.vendors import ENTITIES, PROVEN, SHORT_TIMEOUT, TILLS, WINDOWED, name_of
+from engage_pipelines_tests.installation import WRONG_KEYS, calls_of, desk_of, fast_source, pull_and_load, rows
+from engage_pipelines_tests.small_shop import DAYS
+
+SURVIVED: dict[str, dict[str, Any]] = {
+    "429-with-retry-after": {"kind": "throttle", "retry_after": 0.01},
+    "429-without-retry-after": {"kind": "throttle"},
+    "500": {"kind": "status", "status": 500},
+    "503-with-retry-after": {"kind": "status", "status": 503, "retry_after": 0.01},
+    "reset-before": {"kind": "reset_before"},
+    "reset-after": {"kind": "reset_after"},
+    "half-a-body": {"kind": "half_body"},
+    "time-out": {"kind": "slow", "seconds": 3},
+}
+
+
+def _spool(desk: Desk, source: Source, entity: Entity) -> Spool:
+    return Spool(desk.settings.data / "lake", source.name, entity.name)
+
+
+def _route(source: Source, entity: Entity) -> str:
+    return TILLS[source.name].routes[entity.name]
+
+
+@pytest.mark.parametrize(("source", "entity"), ENTITIES, ids=name_of)
+def test_a_pull_goes_through_all_pages(till: Sandbox, tmp_path: Path, source: Source, entity: Entity) -> None:
+    desk = desk_of(till.url, tmp_path, square={"page_size": 2, "window_days": 31})
+    pulled = desk.pull(source, entity, DAYS)
+    records = TILLS[source.name].records[entity.name]
+    assert pulled.records == records
+    if entity.name not in TILLS[source.name].one_page:
+        assert pulled.pages >= records // 2
+
+
+@pytest.mark.parametrize(("source", "entity"), ENTITIES, ids=name_of)
+def test_an_interrupted_pull_leaves_whole_windows_and_goes_on(
+    till: Sandbox, tmp_path: Path, witness: Witness, source: Source, entity: Entity
+) -> None:
+    desk = desk_of(till.url, tmp_path, square={"window_days": 1, "in_flight": 1})
+    whole = desk_of(till.url, tmp_path / "whole", square={"window_days": 1}).pull(source, entity, DAYS)
+    calls = max(whole.calls - (1 if entity.per_location else 0), 1)
+    till.add_fault(source.name, kind="status", status=500, route=_route(source, entity), after=calls // 2)
+    with pytest.raises(EngageError) as caught:
+        desk.pull(fast_source(source, attempts=2), entity, DAYS)
+    witness.note(caught.value)
+    finished = _spool(desk, source, entity).finished()
+    assert len(finished) < whole.windows
+    assert not entity.windowed or finished
+    desk.load(source, entity, DAYS)
+
+    till.clear_faults(source.name)
+    desk.pull(source, entity, DAYS)
+    assert len(_spool(desk, source, entity).finished()) == whole.windows
+    assert not list(_spool(desk, source, entity).folder.glob("*.part"))
+
+
+@pytest.mark.parametrize("fault", SURVIVED.values(), ids=SURVIVED)
+@pytest.mark.parametrize(("source", "entity"), ENTITIES, ids=name_of)
+def test_a_pull_survives(
+    till: Sandbox, tmp_path: Path, witness: Witness, source: Source, entity: Entity, fault: dict[str, Any]
+) -> None:
+    desk = desk_of(till.url, tmp_path)
+    till.add_fault(source.name, route=_route(source, entity), times=1, **fault)
+    timeout = SHORT_TIMEOUT if fault["kind"] == "slow" else None
+    with witness.watching():
+        pulled = desk.pull(fast_source(source, timeout=timeout), entity, DAYS)
+        assert sum(m.records for _, m in _spool(desk, source, entity).finished()) == pulled.records
+    assert pulled.records == TILLS[source.name].records[entity.name]
+
+
+@pytest.mark.parametrize("kind", ["broken_json", "ok_with_failure"])
+@pytest.mark.parametrize(("source", "entity"), ENTITIES, ids=name_of)
+def test_an_answer_that_breaks_the_contract_is_no_success(
+    till: Sandbox, tmp_path: Path, witness: Witness, source: Source, entity: Entity, kind: str
+) -> None:
+    desk = desk_of(till.url, tmp_path)
+    till.add_fault(source.name, kind=kind, route=_route(source, entity))
+    with pytest.raises(ContractError) as caught:
+        desk.pull(fast_source(source), entity, DAYS)
+    witness.note(caught.value)
+    assert _spool(desk, source, entity).finished() == []
+    assert desk.load(source, entity, DAYS).windows == 0
+
+
+@pytest.mark.parametrize(("source", "entity"), ENTITIES, ids=name_of)
+def test_a_missing_key_is_named_before_anything_is_sent(
+    till: Sandbox, tmp_path: Path, source: Source, entity: Entity
+) -> None:
+    desk, before = desk_of(till.url, tmp_path, keys={}), calls_of(till, source.name)
+    with pytest.raises(CredentialsError, match=source.secrets[0]):
+        desk.pull(source, entity, DAYS)
+    assert calls_of(till, source.name) == before
+
+
+@pytest.mark.parametrize(("source", "entity"), ENTITIES, ids=name_of)
+def test_a_wrong_key_is_refused_once_and_not_shown(
+    till: Sandbox, tmp_path: Path, witness: Witness, source: Source, entity: Entity
+) -> None:
+    desk, before = desk_of(till.url, tmp_path, keys=WRONG_KEYS, square={"in_flight": 1}), calls_of(till, source.name)
+    with pytest.raises(CredentialsError) as caught:
+        desk.pull(source, entity, DAYS)
+    witness.note(caught.value)
+    assert calls_of(till, source.name) == before + 1
+    assert _spool(desk, source, entity).finished() == []
+
+
+@pytest.mark.parametrize(("source", "entity"), ENTITIES, ids=name_of)
+def test_loading_twice_changes_nothing(till: Sandbox, tmp_path: Path, source: Source, entity: Entity) -> None:
+    desk = desk_of(till.url, tmp_path)
+    desk.pull(source, entity, DAYS)
+    first = desk.load(source, entity, DAYS)
+    tables = [f"select * exclude (load_id) from core.{name} order by all" for name in entity.tables]
+    before = [rows(desk, query) for query in tables]
+    desk.pull(source, entity, DAYS)
+    second = desk.load(source, entity, DAYS)
+    assert first.records == second.records == TILLS[source.name].records[entity.name]
+    assert not entity.windowed or second.changed == 0
+    assert [rows(desk, query) for query in tables] == before
+
+
+@pytest.mark.parametrize(("source", "entity"), PROVEN, ids=name_of)
+def test_a_record_that_the_till_keeps_back_is_a_gap_and_no_success(
+    till: Sandbox, tmp_path: Path, witness: Witness, source: Source, entity: Entity
+) -> None:
+    desk = desk_of(till.url, tmp_path, square={"window_days": 31, "in_flight": 1})
+    desk.pull(source, next(e for e in source.entities if "stores" in e.tables), DAYS)
+    till.add_fault(source.name, kind="missing_rows", route=_route(source, entity), times=1)
+    with pytest.raises(IncompleteError) as caught:
+        desk.pull(source, entity, DAYS)
+        desk.load(source, entity, DAYS)
+    witness.note(caught.value)
+    assert rows(desk, "select sum(missing_count) from ops.completeness") == [(1,)]
+    assert desk.bookmarks.through(source.name, entity.name) is None
+
+    till.clear_faults(source.name)
+    desk.pull(source, entity, DAYS)
+    desk.load(source, entity, DAYS)
+    assert rows(desk, "select bool_and(is_complete) from ops.completeness") == [(True,)]
+    assert desk.bookmarks.through(source.name, entity.name) is not None
+
+
+@pytest.mark.parametrize(("source", "entity"), WINDOWED, ids=name_of)
+def test_a_record_on_the_border_of_two_days_is_in_core_once(
+    sandbox: Sandbox, tmp_path: Path, source: Source, entity: Entity
+) -> None:
+    desk = desk_of(sandbox.url, tmp_path, square={"window_days": 1})
+    days = (small_shop.FIRST_DAY + timedelta(days=2), small_shop.FIRST_DAY + timedelta(days=3))
+    key = TILLS[source.name].put_at(sandbox, entity.name, desk.settings.midnight(days[1]))
+    for day in days:
+        desk.pull(source, entity, (day, day))
+    pull_and_load(desk, days)
+    table = next(iter(entity.tables))
+    count = f"select count(*) from core.{table} where {table.removesuffix('s')}_id = '{source.name}:{key}'"
+    if entity.name == "refunds":
+        count = f"select count(*) from core.{table} where transaction_id like '%{key}%'"
+    assert rows(desk, count) == [(1,)]

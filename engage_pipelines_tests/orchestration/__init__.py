@@ -1,0 +1,1 @@
+"""Assets, checks, schedule, partitions and storage of the Dagster instance."""
