@@ -24,8 +24,12 @@ STATE_URL_VARIABLE = "ENGAGE_STATE_URL"
 INSTANCE_URL_VARIABLE = "DAGSTER_POSTGRES_URL"
 DEFAULT_CONFIG = "engage.toml"
 
-_RATE = re.compile(r"^\s*[\d_,]+\s*/\s*\d*\s*(s|sec|second|m|min|minute|h|hour|d|day)\s*$", re.IGNORECASE)
-_CRON_FIELDS = 5
+_RATE = re.compile(
+    r"^\s*[\d_,]*[1-9][\d_,]*\s*/\s*(?:0*[1-9]\d*)?\s*(s|sec|second|m|min|minute|h|hour|d|day)\s*$", re.IGNORECASE
+)
+# Lowest and highest of minute, hour, day, month, weekday.
+_CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_CRON_PART = re.compile(r"(?:\*|(\d+)(?:-(\d+))?|[a-z]{3}(?:-[a-z]{3})?)(?:/[1-9]\d*)?", re.IGNORECASE)
 
 OptionsType = TypeVar("OptionsType", bound=BaseModel)
 
@@ -45,9 +49,16 @@ def _rate(value: str) -> str:
 
 
 def _cron(value: str) -> str:
-    if len(value.split()) != _CRON_FIELDS:
+    fields = value.split()
+    if len(fields) != len(_CRON_RANGES) or not all(map(_is_cron_field, fields, _CRON_RANGES)):
         raise ValueError("write five cron fields, e.g. '0 2 * * *' for 02:00 every day")
     return value
+
+
+def _is_cron_field(text: str, allowed: tuple[int, int]) -> bool:
+    parts = [_CRON_PART.fullmatch(part) for part in text.split(",")]
+    lowest, highest = allowed
+    return all(part and all(lowest <= int(n) <= highest for n in part.groups() if n) for part in parts)
 
 
 Zone = Annotated[str, AfterValidator(_known_zone)]
@@ -219,8 +230,10 @@ def load_settings(path: Path | None = None) -> Settings:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{file}: not found; name the file with {CONFIG_VARIABLE} or --config") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     return parse_settings(content, file)
 
 
@@ -267,7 +280,8 @@ def yesterday(settings: Settings, now: datetime) -> date:
 
 
 def _environment(file: Path) -> dict[str, str]:
-    from_file = dotenv_values(file.parent / ".env")
+    # A secret may have ${ in it: it means itself.
+    from_file = dotenv_values(file.parent / ".env", interpolate=False)
     return {**{k: v for k, v in from_file.items() if v is not None}, **os.environ}
 
 

@@ -147,3 +147,8 @@ def listed(sandbox: Sandbox, vendor: str, kind: str) -> list[dict[str, Any]]:
     answer = httpx.get(f"{sandbox.url}/_sandbox/{vendor}/records/{kind}", params={"limit": 10_000})
     found: list[dict[str, Any]] = answer.raise_for_status().json()["records"]
     return found
+
+
+def put(sandbox: Sandbox, kind: str, *records: Mapping[str, Any]) -> None:
+    """Put records on Square's till."""
+    httpx.post(f"{sandbox.url}/square/_shop/{kind}", json={kind: list(records)}).raise_for_status()

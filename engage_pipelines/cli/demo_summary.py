@@ -60,6 +60,7 @@ def print_summary(summary: dict[str, Any], published: Path) -> None:
     stages |= {f"delivered {name}": each for name, each in totals["delivered"].items()}
     stages |= {f"received by {name}": each for name, each in totals["received"].items()}
     print_table("Books", ["stage", "receipts", "lines", "amount"], [_stage_row(*item) for item in stages.items()])
+    console.print("Platforms get no tips, and Voyado gets service charges as lines of their own.", style="dim")
     for problem in summary["problems"]:
         console.print(f"  {problem}", style="red", markup=False)
     if summary["reconciled"]:

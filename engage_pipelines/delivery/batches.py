@@ -65,13 +65,14 @@ def cut(sizes: Counts, weights: Counts, limits: BatchLimits) -> list[tuple[int, 
 
 def minimal_calls(plan: Path, limits: BatchLimits) -> int:
     """The least number of calls that can carry a plan within the limits."""
-    rows = pq.ParquetFile(plan)
-    if rows.metadata.num_rows == 0:
-        return 0
-    sizes, weights = _measures(rows.read(columns=["payload", "weight"]))
-    needed = [math.ceil(len(sizes) / limits.items), math.ceil(int(sizes.sum()) / limits.bytes)]
+    items = size = lines = 0
+    # Piece by piece: the payloads of a whole history do not fit into memory.
+    for piece in pq.ParquetFile(plan).iter_batches(batch_size=4096, columns=["payload", "weight"]):
+        sizes, weights = _measures(pa.Table.from_batches([piece]))
+        items, size, lines = items + len(sizes), size + int(sizes.sum()), lines + int(weights.sum())
+    needed = [math.ceil(items / limits.items), math.ceil(size / limits.bytes)]
     if limits.lines is not None:
-        needed.append(math.ceil(int(weights.sum()) / limits.lines))
+        needed.append(math.ceil(lines / limits.lines))
     return max(needed)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +24,7 @@ from engage_pipelines.warehouse import PlanRequest, PlanResult, Renderer, Select
 Progress = Callable[[int, int], None]
 # A vendor that fails this often in a row is down: the rest waits for the next run.
 _FAILURES_IN_A_ROW = 3
+_PREVIEW = "preview-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Delivery:
 
     def preview(self, stream: Stream, selection: Selection) -> Preview:
         """Plan a stream and say what a run would do; sends nothing and notes nothing."""
-        folder = self._folder(stream) / f"preview-{uuid.uuid4().hex[:8]}"
+        folder = self._folder(stream) / f"{_PREVIEW}{uuid.uuid4().hex[:8]}"
         plan, file = self._plan(stream, selection, folder)
         calls = minimal_calls(file, self._limits(stream))
         file.unlink()
@@ -135,6 +136,7 @@ class Delivery:
         """
         began, calls = time.monotonic(), session.client.calls
         with self._alone(stream):
+            _sweep(self._folder(stream))
             self._settle_in_doubt(stream)
             folder = self._folder(stream) / uuid.uuid4().hex[:12]
             plan, file = self._plan(stream, selection, folder)
@@ -176,30 +178,23 @@ class Delivery:
     def _send(
         self, stream: Stream, session: Any, folder: Path, file: Path, total: int, progress: Progress
     ) -> tuple[dict[str, int], EngageError | None]:
-        counts: dict[str, int] = {}
-        done, failures, error = 0, 0, None
         renderer = Renderer(self.destination.folder / stream.rows) if stream.rows else None
         lane = Lane(
             self.destination.name, stream, session, self.ledger, folder.name, self.now, folder, renderer
         )  # fmt: skip
         batches = cut_batches(file, self._limits(stream))
         in_flight = 1 if stream.rows else session.client.limits.in_flight
-        sent_batches = _side_by_side(lane, batches, in_flight)
-        for sent in sent_batches:
-            for settlement in sent.settlements:
-                counts[settlement.state] = counts.get(settlement.state, 0) + 1
-            done += len(sent.settlements)
-            progress(done, total)
-            failures = failures + 1 if sent.error else 0
-            error = error or sent.error
-            if sent.error and (not _may_go_on(sent.error) or failures >= _FAILURES_IN_A_ROW):
-                sent_batches.close()
-                break
-        if renderer:
-            renderer.close()
+        tally = _Tally()
+        try:
+            for sent in _side_by_side(lane, batches, in_flight, may_start=lambda: not tally.is_over):
+                tally.add(sent)
+                progress(tally.done, total)
+        finally:
+            if renderer:
+                renderer.close()
         # What was not reached stays as it was: new records are found again by the next plan.
-        counts["pending"] = counts.get("pending", 0) + total - done
-        return counts, error
+        pending = tally.counts.get("pending", 0) + total - tally.done
+        return {**tally.counts, "pending": pending}, tally.error
 
     def _result(
         self, stream: Stream, plan: PlanResult, counts: dict[str, int], least: int, calls: int, began: float
@@ -236,20 +231,42 @@ class Delivery:
             raise WarehouseBusyError(f"{self._flow(stream)}: another run has been delivering it for 600 s") from error
 
 
-def _side_by_side(lane: Lane, batches: Iterator[PlannedBatch], in_flight: int) -> Generator[Sent, None, None]:
-    """Send batches with a bounded number under way; yields as they end, and waits for all when closed."""
+@dataclass(slots=True)
+class _Tally:
+    """What came of the batches so far, and whether to start another one."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    done: int = 0
+    failures: int = 0
+    error: EngageError | None = None
+    is_over: bool = False
+
+    def add(self, sent: Sent) -> None:
+        for settlement in sent.settlements:
+            self.counts[settlement.state] = self.counts.get(settlement.state, 0) + 1
+        self.done += len(sent.settlements)
+        self.failures = self.failures + 1 if sent.error else 0
+        self.error = self.error or sent.error
+        if sent.error and (not _may_go_on(sent.error) or self.failures >= _FAILURES_IN_A_ROW):
+            self.is_over = True
+
+
+def _side_by_side(
+    lane: Lane, batches: Iterator[PlannedBatch], in_flight: int, *, may_start: Callable[[], bool]
+) -> Iterator[Sent]:
+    """Send batches with a bounded number under way; yields each as it ends, also those under way at a stop."""
     under_way: set[Future[Sent]] = set()
     with ThreadPoolExecutor(max_workers=in_flight) as pool:
         for batch in batches:
+            if not may_start():
+                break
             under_way.add(pool.submit(send_batch, lane, batch))
             if len(under_way) >= in_flight:
                 ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    yield future.result()
+                yield from (future.result() for future in ended)
         while under_way:
             ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            for future in ended:
-                yield future.result()
+            yield from (future.result() for future in ended)
 
 
 def _may_go_on(error: EngageError) -> bool:
@@ -265,6 +282,13 @@ def _run_counts(result: Delivered) -> RunCounts:
         skipped_count=sum(result.skipped.values()), call_count=result.calls, minimal_call_count=result.minimal_calls,
         skipped=dict(result.skipped),
     )  # fmt: skip
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the plans of runs that died; they hold payloads, and nobody reads them any more."""
+    for plan in folder.glob("*/plan.parquet"):
+        if not plan.parent.name.startswith(_PREVIEW):
+            _clear(plan.parent)
 
 
 def _clear(folder: Path) -> None:

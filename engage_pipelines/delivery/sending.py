@@ -14,7 +14,7 @@ from typing import Any
 
 from engage_pipelines.connector import Batch, Outcome, Stream
 from engage_pipelines.delivery.batches import PlannedBatch
-from engage_pipelines.errors import ContractError, EngageError, RejectedError, RetryableError, UnknownOutcomeError
+from engage_pipelines.errors import ContractError, EngageError, RejectedError, UnknownOutcomeError
 from engage_pipelines.state import Ledger, Settlement
 from engage_pipelines.warehouse import Renderer
 
@@ -63,19 +63,14 @@ def send_batch(lane: Lane, planned: PlannedBatch) -> Sent:
 
 def _call(lane: Lane, planned: PlannedBatch) -> Sent:
     try:
-        outcomes = lane.stream.send(lane.session, _body(lane, planned))
+        return Sent(_match(planned, lane.stream.send(lane.session, _body(lane, planned)), lane))
     except RejectedError as error:
         return _halve(lane, planned, error)
-    except UnknownOutcomeError as error:
+    except (UnknownOutcomeError, ContractError) as error:
+        # A vendor that breaks its contract, or a connector that counts wrong, may have done the work.
         return _all(planned, "in_doubt", error)
-    except (RetryableError, ContractError) as error:
-        # A vendor that breaks its contract may have done the work; records of streams that upsert by our
-        # key may simply be sent again.
-        state = "in_doubt" if isinstance(error, ContractError) else "pending"
-        return _all(planned, state, error)
     except EngageError as error:
         return _all(planned, "pending", error)
-    return Sent(_match(planned, outcomes, lane))
 
 
 def _body(lane: Lane, planned: PlannedBatch) -> Batch:

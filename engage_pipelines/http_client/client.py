@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -32,6 +33,12 @@ from engage_pipelines.http_client.retries import (
 )
 
 _LOG = logging.getLogger(__name__)
+# httpx tells every address at INFO, query and all: e-mail addresses and keys would be in the log.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+# A code, not a sentence: what has blanks in it may well name a customer.
+_VALUE = re.compile(r"value '.*'", re.DOTALL)
+_CODE = re.compile(r"[\w.:/-]{1,60}")
 
 try:
     USER_AGENT = f"EngagePipelines/{version('engage-pipelines')}"
@@ -60,8 +67,9 @@ class Answer:
         try:
             return msgspec.json.decode(self.content, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            # msgspec names the path and the types, never the values.
-            raise ContractError(f"answer with status {self.status} is not the documented JSON: {error}") from error
+            # msgspec names the path and the types; a value only where it is none of a list of allowed ones.
+            problem = redact(_VALUE.sub("value", str(error)))
+            raise ContractError(f"answer with status {self.status} is not the documented JSON: {problem}") from None
 
 
 class VendorClient:
@@ -173,14 +181,14 @@ class VendorClient:
             self._raise_if_final(what, answer, problem, repeatable=repeatable)
             self._wait_or_give_up(what, attempt, answer, problem)
 
-    def _try_once(self, request: httpx.Request) -> tuple[Answer | None, httpx.TransportError | None]:
+    def _try_once(self, request: httpx.Request) -> tuple[Answer | None, httpx.RequestError | None]:
         with self._slots:
             self.pacer.wait()
             with self._count:
                 self.calls += 1
             try:
                 response = self._http.send(request)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:  # no answer, or one that cannot be unpacked
                 return None, error
         return Answer(response.status_code, response.headers, response.content), None
 
@@ -228,11 +236,15 @@ def vendor_code(content: bytes) -> str | None:
         return None
     if not isinstance(body, dict):
         return None
-    places: list[Any] = [body, body.get("status"), *(body.get("errors") or [])]
-    for place in places:
-        if isinstance(place, dict):
-            for name in ("code", "errorCode", "error_code"):
-                value = place.get(name)
-                if isinstance(value, str | int) and len(str(value)) <= 60:
-                    return redact(str(value))
+    errors = body.get("errors")
+    places = [body, body.get("status"), body.get("error"), *(errors if isinstance(errors, list) else [errors])]
+    codes = (_code_in(place) for place in places if isinstance(place, dict))
+    return next((code for code in codes if code), None)
+
+
+def _code_in(place: Mapping[str, Any]) -> str | None:
+    for name in ("code", "errorCode", "error_code"):
+        value = place.get(name)
+        if isinstance(value, str | int) and not isinstance(value, bool) and _CODE.fullmatch(str(value)):
+            return redact(str(value))
     return None

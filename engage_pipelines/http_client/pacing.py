@@ -41,9 +41,11 @@ def parse_rate(text: str) -> Rate:
         ConfigError: the text is not of that form.
     """
     found = _RATE.match(text.lower().replace(",", ""))
-    if not found or found[3] not in _UNITS:
+    requests = int(found[1].replace("_", "") or 0) if found else 0
+    seconds = float(found[2] or 1) * _UNITS.get(found[3], 0) if found else 0
+    if not requests or not seconds:
         raise ConfigError(f"rate {text!r}: write <requests>/<s|min|h|day>, e.g. 5/s or 2000/h")
-    return Rate(int(found[1].replace("_", "")), float(found[2] or 1) * _UNITS[found[3]])
+    return Rate(requests, seconds)
 
 
 @dataclass(frozen=True, slots=True)

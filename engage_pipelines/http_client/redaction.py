@@ -15,16 +15,16 @@ _PATTERNS = (
         r"|authorization|signature)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,}]+"
     ),
     re.compile(r"[A-Za-z0-9._%+-]+(?:@|%40)[A-Za-z0-9.-]+\.[A-Za-z]{2,}"),
-    # Phone numbers in E.164, plain or URL-encoded.
-    re.compile(r"(?:\+|%2B)\d{7,15}"),
+    # Phone numbers with their country, plain, written in groups or URL-encoded.
+    re.compile(r"(?:\+|%2B)\d(?:[\s().-]{0,2}\d){6,14}"),
 )
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Give `text` without credentials, e-mail addresses and phone numbers."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, _HIDDEN)
+    # The longest first: one secret may begin like another.
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, _HIDDEN)
     text = _PATTERNS[0].sub(lambda m: f"{m[1]} {_HIDDEN}", text)
     text = _PATTERNS[1].sub(lambda m: f"{m[1]}{_HIDDEN}", text)
     for pattern in _PATTERNS[2:]:

@@ -7,6 +7,7 @@ run takes it up). Dagster retries crashed runs only.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from email.utils import parsedate_to_datetime
 
 # 5xx without 501 (never going to work), plus time-out, too early and throttled. Not "any 4xx".
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
+# Longer than this is a slip of the vendor's; a moment that far away may not even have a date.
+_FOREVER = 366 * 86400.0
 # The vendor answered without doing anything: repeating is safe even for calls that create something.
 NOT_DONE_STATUSES = frozenset({408, 425, 429, 503})
 
@@ -51,14 +54,12 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     value = headers.get("retry-after", "").strip()
     if not value:
         return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
+    if re.fullmatch(r"\d+(\.\d+)?", value):
+        return min(float(value), _FOREVER)
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return min(max(0.0, (moment - now).total_seconds()), _FOREVER)

@@ -95,8 +95,24 @@ def _overlapping(spool: Spool, entity: Entity, start: datetime, end: datetime) -
     if not entity.windowed:
         # Each spool is a whole present state: an older one must never replace a newer one.
         return finished[-1:]
-    inside = [item for item in finished if item[1].window_end > start and item[1].window_start < end]
+    inside = [
+        item
+        for position, item in enumerate(finished)
+        if item[1].window_end > start
+        and item[1].window_start < end
+        and not any(_covers(later, item[1]) for _, later in finished[position + 1 :])
+    ]
     return sorted(inside, key=lambda item: item[1].window_start)
+
+
+def _covers(later: Manifest, earlier: Manifest) -> bool:
+    """True if a later pull asked for all that an earlier one did: what that one missed no longer matters."""
+    return (
+        later.window_start <= earlier.window_start
+        and later.window_end >= earlier.window_end
+        and set(later.location_ids) >= set(earlier.location_ids)
+        and bool(later.location_ids) == bool(earlier.location_ids)
+    )
 
 
 def _request(

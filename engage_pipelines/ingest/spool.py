@@ -65,9 +65,10 @@ class Spool:
         return sorted(found, key=lambda item: (item[1].pulled_at, item[0].name))
 
     def sweep(self) -> None:
-        """Remove what crashed pulls left half-written."""
+        """Remove what crashed pulls left half-written; a pull of another live process keeps its own."""
         for leftover in self.folder.glob("*.part"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            if not _is_being_written(leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def write(
         self,
@@ -95,6 +96,19 @@ class Spool:
         (aside / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
         _put_in_place(aside, target)
         return manifest
+
+
+def _is_being_written(part: Path) -> bool:
+    writer = part.name.split(".")[-2]
+    if not writer.isdigit() or int(writer) == os.getpid():
+        return False
+    try:
+        os.kill(int(writer), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _write_pages(file: Path, pages: Iterable[Sequence[bytes]]) -> tuple[int, int, int]:

@@ -146,8 +146,8 @@ class Ledger:
         values = [
             {
                 "b_key": o.record_key, "b_state": o.state, "b_reason": (o.reason or "")[:400] or None,
-                "b_code": (o.vendor_code or "")[:64] or None, "b_id": o.vendor_id, "b_holds": o.state in _HOLDS,
-                "b_now": now,
+                "b_code": (o.vendor_code or "")[:64] or None, "b_id": (o.vendor_id or "")[:128] or None,
+                "b_holds": o.state in _HOLDS, "b_now": now,
             }
             for o in outcomes
         ]  # fmt: skip

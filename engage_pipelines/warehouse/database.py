@@ -80,20 +80,12 @@ class Warehouse:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Open the files and run one transaction: all of it, or nothing."""
-        with self.connection() as connection:
-            connection.execute("begin")
-            try:
-                yield connection
-            except BaseException:
-                # A broken transaction may already be rolled back; the first error is the one to see.
-                with suppress(duckdb.Error):
-                    connection.execute("rollback")
-                raise
-            connection.execute("commit")
+        with self.connection() as connection, all_or_nothing(connection):
+            yield connection
 
     def _attach(self, connection: Connection) -> None:
         for name, path in (("warehouse", self.path), ("private", self.private_path)):
-            connection.execute(f"attach '{path}' as {name} (storage_version '{STORAGE_VERSION}')")
+            connection.execute(f"attach {quoted(path)} as {name} (storage_version '{STORAGE_VERSION}')")
         if not self._is_prepared:
             _migrate(connection, "warehouse", TABLES, with_personal=False)
             _migrate(connection, "private", tuple(t for t in TABLES if t.is_personal), with_personal=True)
@@ -103,6 +95,25 @@ class Warehouse:
         for table in TABLES:
             home = "private" if table.is_personal else "warehouse"
             connection.execute(f"create view {table.full_name} as select * from {home}.{table.full_name}")
+
+
+@contextmanager
+def all_or_nothing(connection: Connection) -> Iterator[None]:
+    """Run one transaction on an open connection."""
+    connection.execute("begin")
+    try:
+        yield
+    except BaseException:
+        # A broken transaction may already be rolled back; the first error is the one to see.
+        with suppress(duckdb.Error):
+            connection.execute("rollback")
+        raise
+    connection.execute("commit")
+
+
+def quoted(value: object) -> str:
+    """A value as an SQL text literal, for the places where nothing can be bound: file names, mostly."""
+    return "'" + str(value).replace("'", "''") + "'"
 
 
 def scratch_connection(memory_limit: str = "512MB", threads: int = 2, temp_directory: Path | None = None) -> Connection:

@@ -8,6 +8,8 @@ any number of times.
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,14 +18,25 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
+import pyarrow as pa
 
 from engage_pipelines.connector import Entity, Window
 from engage_pipelines.model import TABLE_BY_NAME, Table
-from engage_pipelines.warehouse.database import Connection, Warehouse, register_currencies, set_variables
+from engage_pipelines.warehouse.database import (
+    Connection,
+    Warehouse,
+    all_or_nothing,
+    quoted,
+    register_currencies,
+    set_variables,
+)
 from engage_pipelines.warehouse.structure import as_text, column_types, leaf_count, wrong_shape
 
-# 64 MiB: a wholesale order with thousands of lines is one JSON object.
-_LARGEST_RECORD = 64 * 1024 * 1024
+# 16 MiB: a wholesale order with thousands of lines is one JSON object; DuckDB sets aside twice this per thread.
+_LARGEST_RECORD = 16 * 1024 * 1024
+# Records that are looked through for fields that the mapping does not know.
+_SAMPLE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +99,48 @@ def load_window(warehouse: Warehouse, request: LoadRequest, *, now: datetime) ->
     if any(table.is_personal for table in personal):
         # One transaction can write one file only. The private one goes first: what it has too much after a
         # crash is replaced by the repeat, which happens because the load is noted in the other one.
-        with warehouse.transaction() as connection:
-            _stage(connection, request, now)
-            for table in personal:
-                if table.is_personal:
-                    _replace(connection, "private", table)
-    with warehouse.transaction() as connection:
-        staged = _stage(connection, request, now, public=True)
-        rows = {table.name: _replace(connection, "warehouse", table) for table in personal}
-        return _note(connection, request, staged, rows, now)
+        with warehouse.connection() as connection:
+            _read(connection, request)
+            with all_or_nothing(connection):
+                _stage(connection, request, "private")
+                for table in personal:
+                    if table.is_personal:
+                        _replace(connection, "private", table)
+    with warehouse.connection() as connection:
+        records = _read(connection, request)
+        with all_or_nothing(connection):
+            _stage(connection, request, "warehouse")
+            rows = {table.name: _replace(connection, "warehouse", table) for table in personal}
+            quarantined = _note_quarantine(connection, request, now)
+            missing = _note_completeness(connection, request, now) if request.proofs else 0
+            result = LoadResult(
+                records, next(iter(rows.values())), quarantined, missing, _unknown_fields(request), rows
+            )
+            _note(connection, request, result, now)
+    return result
 
 
-def _stage(connection: Connection, request: LoadRequest, now: datetime, *, public: bool = False) -> int:
+def _read(connection: Connection, request: LoadRequest) -> int:
+    """Read the spool into temporary tables; before the transaction, which a value that does not fit would break."""
+    _prepare(connection, request)
+    _read_records(connection, request)
+    entity = request.entity
+    records = _count(connection, "select count(*) from pulled")
+    if request.proofs:
+        connection.execute("create temp table landed_ids as select id, location_id from pulled")
+    if _count(connection, f"select count(distinct {entity.record_id}) from pulled") == records:
+        # The usual case: nothing came twice, so there is no need for a second copy in memory.
+        connection.execute("alter table pulled rename to raw")
+    else:
+        connection.execute(
+            f"create temp table raw as select * from pulled qualify ({entity.record_id}) is null or row_number() "
+            f"over (partition by {entity.record_id} order by {entity.newest} desc nulls last) = 1"
+        )
+        connection.execute("drop table pulled")
+    return records + _count(connection, "select count(*) from quarantined")
+
+
+def _prepare(connection: Connection, request: LoadRequest) -> None:
     set_variables(connection, request.variables)
     register_currencies(connection)
     connection.execute(
@@ -105,13 +148,9 @@ def _stage(connection: Connection, request: LoadRequest, now: datetime, *, publi
         "country_code from core.stores"
     )
     connection.execute("create temp table quarantined (record_id varchar, reason varchar)")
-    records = _read(connection, request)
-    _run_checks(connection, request)
-    _map(connection, request, database="warehouse" if public else "private")
-    return records
 
 
-def _read(connection: Connection, request: LoadRequest) -> int:
+def _read_records(connection: Connection, request: LoadRequest) -> None:
     structure = json.loads((request.folder / request.entity.structure).read_text())
     files = [str(request.records)]
     try:
@@ -121,16 +160,15 @@ def _read(connection: Connection, request: LoadRequest) -> int:
             [files],
         )
     except duckdb.InvalidInputException:
-        _read_one_by_one(connection, request, structure, files)
-    entity = request.entity
-    connection.execute(
-        f"create temp table raw as select * from pulled qualify ({entity.record_id}) is null or row_number() "
-        f"over (partition by {entity.record_id} order by {entity.newest} desc nulls last) = 1"
-    )
-    return _count(connection, "select count(*) from pulled")
+        _read_one_by_one(connection, structure, files)
 
 
-def _read_one_by_one(connection: Connection, request: LoadRequest, structure: dict[str, Any], files: list[str]) -> None:
+def _stage(connection: Connection, request: LoadRequest, database: str) -> None:
+    _run_checks(connection, request)
+    _map(connection, request, database=database)
+
+
+def _read_one_by_one(connection: Connection, structure: dict[str, Any], files: list[str]) -> None:
     """The slow path: a value does not fit its type, so find the records it is in and keep the others."""
     connection.execute(
         f"create temp table texts as select row_number() over () as line, json, "
@@ -174,14 +212,14 @@ def _map(connection: Connection, request: LoadRequest, *, database: str) -> None
         table = TABLE_BY_NAME[f"core.{name}"]
         _map_table(connection, request, table)
         if position == 0 and entity.windowed:
-            _forget_known_versions(connection, table, database)
+            _forget_known_versions(connection, entity, table, database)
     _quarantine_missing(connection, request, [TABLE_BY_NAME[f"core.{name}"] for name in names])
 
 
 def _map_table(connection: Connection, request: LoadRequest, table: Table) -> None:
     sql = (request.folder / request.entity.tables[table.name]).read_text()
     columns = ", ".join(
-        f'cast({_load_id(request)} as varchar) as "load_id"'
+        f'cast({quoted(request.load_id)} as varchar) as "load_id"'
         if c.name == "load_id"
         else f'cast("{c.name}" as {c.duckdb_type}) as "{c.name}"'
         for c in table.columns
@@ -189,11 +227,7 @@ def _map_table(connection: Connection, request: LoadRequest, table: Table) -> No
     connection.execute(f"create temp table staged_{table.name} as select {columns} from ({_bare(sql)})")
 
 
-def _load_id(request: LoadRequest) -> str:
-    return "'" + request.load_id.replace("'", "''") + "'"
-
-
-def _forget_known_versions(connection: Connection, main: Table, database: str) -> None:
+def _forget_known_versions(connection: Connection, entity: Entity, main: Table, database: str) -> None:
     """Leave records alone that core has in this or a later version; only the others are mapped further."""
     newer = "known.modified_at > staged.modified_at"
     same = "known.modified_at = staged.modified_at"
@@ -205,7 +239,9 @@ def _forget_known_versions(connection: Connection, main: Table, database: str) -
         f"where {newer} or ({same})"
     )
     connection.execute(f"delete from staged_{main.name} where {main.key[0]} in (select key from known_versions)")
-    connection.execute("delete from raw where cast(id as varchar) in (select id from known_versions)")
+    connection.execute(
+        f"delete from raw where cast(({entity.record_id}) as varchar) in (select id from known_versions)"
+    )
 
 
 def _source_id(table: Table) -> str:
@@ -251,27 +287,24 @@ def _replace(connection: Connection, database: str, table: Table) -> int:
     return _count(connection, f"select count(*) from staged_{table.name}")
 
 
-def _note(
-    connection: Connection, request: LoadRequest, records: int, rows: dict[str, int], now: datetime
-) -> LoadResult:
-    quarantined = _note_quarantine(connection, request, now)
-    missing = _note_completeness(connection, request, now) if request.proofs else 0
-    unknown = _unknown_fields(connection, request)
-    changed = next(iter(rows.values()))
+def _note(connection: Connection, request: LoadRequest, result: LoadResult, now: datetime) -> None:
     values = [
         request.load_id, request.source, request.entity.name, ",".join(request.location_ids),
-        request.window.start, request.window.end, request.spool, request.page_count, records, changed,
-        quarantined, len(unknown), ",".join(unknown) or None, request.pulled_at, now,
+        request.window.start, request.window.end, request.spool, request.page_count, result.records, result.changed,
+        result.quarantined, len(result.unknown_fields), ",".join(result.unknown_fields) or None,
+        request.pulled_at, now,
     ]  # fmt: skip
     connection.execute("delete from warehouse.ops.loads where load_id = ?", [request.load_id])
-    connection.execute(f"insert into warehouse.ops.loads values ({', '.join('?' * len(values))})", values)
-    return LoadResult(records, changed, quarantined, missing, unknown, rows)
+    # By name: a column that a later release added stands last in an older file.
+    columns = ", ".join(TABLE_BY_NAME["ops.loads"].column_names)
+    connection.execute(f"insert into warehouse.ops.loads ({columns}) values ({', '.join('?' * len(values))})", values)
 
 
 def _note_quarantine(connection: Connection, request: LoadRequest, now: datetime) -> int:
     connection.execute("delete from warehouse.ops.quarantine where load_id = ?", [request.load_id])
     connection.execute(
-        "insert into warehouse.ops.quarantine select ?, ?, ?, record_id, min(reason), ?, ? "
+        "insert into warehouse.ops.quarantine (load_id, source, entity, record_id, reason, spool_path, quarantined_at) "
+        "select ?, ?, ?, record_id, min(reason), ?, ? "
         "from quarantined group by record_id",
         [request.load_id, request.source, request.entity.name, request.spool, now],
     )
@@ -284,10 +317,18 @@ def _note_completeness(connection: Connection, request: LoadRequest, now: dateti
         return 0
     connection.execute(
         "create temp view proof as select json as record from read_ndjson_objects("
-        f"'{request.proofs}', maximum_object_size = {_LARGEST_RECORD})"
+        f"{quoted(request.proofs)}, maximum_object_size = {_LARGEST_RECORD})"
     )
     connection.execute(f"create temp table listed as {_bare((request.folder / proof).read_text())}")
-    connection.execute("delete from warehouse.ops.completeness where load_id = ?", [request.load_id])
+    # What an earlier pull of a part of this window found is answered by this one.
+    connection.execute(
+        "delete from warehouse.ops.completeness where load_id = ? or (source = ? and entity = ? and "
+        "list_contains(?::varchar[], location_id) and window_start_at >= ? and window_end_at <= ?)",
+        [
+            request.load_id, request.source, request.entity.name, list(request.location_ids),
+            request.window.start, request.window.end,
+        ],
+    )  # fmt: skip
     connection.execute(
         (Path(__file__).parent / "completeness.sql").read_text(),
         {
@@ -303,14 +344,19 @@ def _note_completeness(connection: Connection, request: LoadRequest, now: dateti
     )
 
 
-def _unknown_fields(connection: Connection, request: LoadRequest) -> tuple[str, ...]:
-    known = list(json.loads((request.folder / request.entity.structure).read_text()))
-    rows = connection.execute(
-        "select distinct key from (select unnest(json_keys(json)) as key from read_ndjson_objects("
-        f"?, maximum_object_size = {_LARGEST_RECORD})) where not list_contains(?::varchar[], key) order by key",
-        [[str(request.records)], known],
-    ).fetchall()
-    return tuple(row[0] for row in rows)
+def _unknown_fields(request: LoadRequest) -> tuple[str, ...]:
+    """Top-level fields of the first records that the structure does not name.
+
+    A vendor adds a field to all records at once, so the first thousand tell; parsing every record a second time
+    would take more memory than the load itself.
+    """
+    known = set(json.loads((request.folder / request.entity.structure).read_text()))
+    found: set[str] = set()
+    with pa.CompressedInputStream(str(request.records), "zstd") as stream:
+        lines = io.BufferedReader(stream) if request.page_count else ()
+        for line in itertools.islice(lines, _SAMPLE):
+            found.update(msgspec.json.decode(line, type=dict[str, msgspec.Raw]))
+    return tuple(sorted(found - known))
 
 
 def _count(connection: Connection, sql: str, parameters: list[Any] | None = None) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from engage_pipelines.connector import Stream
-from engage_pipelines.warehouse.database import Connection, Warehouse, set_variables
+from engage_pipelines.warehouse.database import Connection, Warehouse, quoted, set_variables
 
 # Receipts shaped at once; lists of lines cannot leave memory while they are gathered.
 _SLICE = 10_000
@@ -158,6 +158,8 @@ def _compare(connection: Connection, request: PlanRequest) -> None:
     columns = {row[0] for row in connection.execute("describe shaped").fetchall()}
     weight = "weight" if "weight" in columns else "1"
     changed = "diverged" if request.stream.immutable else "send_changed"
+    # A preview may meet rows that a run would settle by the stream's policy before it plans.
+    held = "l.state in ('in_doubt', 'sending')" if request.stream.in_doubt.policy == "hold" else "false"
     connection.execute(
         f"""
         create temp table compared as
@@ -168,8 +170,11 @@ def _compare(connection: Connection, request: PlanRequest) -> None:
         )
         select h.*,
             case
-                when l.state = 'in_doubt' then 'held'
-                when l.delivered_hash = h.payload_hash then 'unchanged'
+                when {held} then 'held'
+                -- After an attempt with something else that was in doubt, the platform may hold that.
+                when l.delivered_hash = h.payload_hash
+                    and (l.state not in ('pending', 'sending', 'in_doubt') or l.payload_hash = h.payload_hash)
+                    then 'unchanged'
                 -- The platform holds it, but it should not be there any more (voided, closed down): visible.
                 when h.skipped_reason is not null and l.delivered_hash is not null
                     and h.skipped_reason is distinct from getvariable('elsewhere') then 'diverged'
@@ -192,7 +197,7 @@ def _write(connection: Connection, file: Path) -> None:
     # Row groups stay small: the sender reads them one after the other and must not hold the whole plan.
     connection.execute(
         f"copy (select record_key, cast(payload as varchar) as payload, payload_hash, cast(weight as integer) as "
-        f"weight from compared where starts_with(action, 'send_') order by record_key) to '{file}' "
+        f"weight from compared where starts_with(action, 'send_') order by record_key) to {quoted(file)} "
         "(format parquet, compression zstd, row_group_size 4096)"
     )
 

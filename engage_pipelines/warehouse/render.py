@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from engage_pipelines.warehouse.database import Connection, scratch_connection
+from engage_pipelines.warehouse.database import Connection, quoted, scratch_connection
 
 
 class Renderer:
@@ -30,7 +30,7 @@ def render_rows(connection: Connection, sql: str, payloads: pa.Table, file: Path
     connection.register("payloads", payloads)
     try:
         row = connection.execute(
-            f"copy ({sql}) to '{file}' (format csv, delimiter ';', header true, quote '', nullstr '')"
+            f"copy ({sql}) to {quoted(file)} (format csv, delimiter ';', header true, quote '', nullstr '')"
         ).fetchone()
     finally:
         connection.unregister("payloads")

@@ -40,14 +40,21 @@ def leaf_count(structure: Any, value: str, depth: int = 0) -> str:
     return f"cast({value} is not null as integer)"
 
 
-def wrong_shape(structure: dict[str, Any], json: str) -> str:
-    """SQL that is true when an object or list of the structure is something else in the record."""
-    conditions = [
-        f"coalesce(json_type({json}, '$.{name}') not in ('{_json_type(value)}', 'NULL'), false)"
-        for name, value in structure.items()
-        if isinstance(value, dict | list)
-    ]
-    return "(" + " or ".join(conditions or ["false"]) + ")"
+def wrong_shape(structure: Any, json: str, depth: int = 0) -> str:
+    """SQL that is true when an object or list of the structure is something else in the JSON, at any depth."""
+    if not isinstance(structure, dict | list):
+        return "false"
+    conditions = [f"coalesce(json_type({json}) not in ('{_json_type(structure)}', 'NULL'), false)"]
+    if isinstance(structure, dict):
+        children = [
+            wrong_shape(child, f"json_extract({json}, '$.\"{name}\"')", depth) for name, child in structure.items()
+        ]
+        conditions += [child for child in children if child != "false"]
+    elif (inner := wrong_shape(structure[0], f"y{depth}", depth + 1)) != "false":
+        conditions.append(
+            f"list_contains(list_transform(json_extract({json}, '$[*]'), lambda y{depth}: {inner}), true)"
+        )
+    return "(" + " or ".join(conditions) + ")"
 
 
 def _json_type(structure: Any) -> str:

@@ -43,14 +43,19 @@ class Platform:
         routes: stream -> its writing calls, as a regular expression over `METHOD /path`; file streams have none.
         kinds: stream -> kind of record in the inspection API.
         bad_row: stream -> (key that the stand-in is told to refuse, records it stands for).
+        missing_row: streams whose answer names each record, so that one can be missing from it.
+        looks_first: streams that look before they create: even after a crash nothing arrives twice.
         short_timeout: options that make the connector give up waiting after `SHORT_TIMEOUT`.
+        personal_lookups: options under which personal data stands in the address of a call.
     """
 
     routes: Mapping[str, str]
     kinds: Mapping[str, str]
     bad_row: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     missing_row: frozenset[str] = frozenset()
+    looks_first: frozenset[str] = frozenset()
     short_timeout: Mapping[str, Any] = field(default_factory=dict)
+    personal_lookups: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _put_on_square(sandbox: Sandbox, entity: str, at: datetime) -> str:
@@ -106,6 +111,8 @@ PLATFORMS = {
             "stores": "stores", "contacts": "contacts", "contact_history": "contacts", "receipts": "receipts",
             "receipt_history": "receipts",
         },
+        looks_first=frozenset({"stores", "contacts"}),
+        personal_lookups={"match_key_type": "email"},
     ),
 }  # fmt: skip
 

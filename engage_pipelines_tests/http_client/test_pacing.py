@@ -1,0 +1,106 @@
+"""Limits as data, and the pacer that keeps them."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engage_pipelines.errors import ConfigError
+from engage_pipelines.http_client import Limits, Pacer, Rate, VendorClient, parse_rate
+from engage_pipelines_tests.fake_clock import FakeClock
+from engage_pipelines_tests.scripted_vendor import scripted_vendor
+
+_RATES = st.lists(
+    st.builds(Rate, st.integers(1, 8), st.sampled_from([0.5, 1.0, 3.0, 60.0])), min_size=1, max_size=3
+)  # fmt: skip
+
+
+def leaving_times(rates: list[Rate], idle: list[float], pauses: dict[int, float]) -> list[float]:
+    """When requests leave whose callers come after `idle` seconds each."""
+    clock = FakeClock()
+    pacer = Pacer(rates, clock=clock.monotonic, sleep=clock.sleep)
+    left = []
+    for number, seconds in enumerate(idle):
+        clock.seconds += seconds
+        if number in pauses:
+            pacer.pause(pauses[number])
+        pacer.wait()
+        left.append(clock.seconds)
+    return left
+
+
+def most_within(times: list[float], seconds: float) -> int:
+    """The largest number of moments in any half-open stretch of this length."""
+    return max(sum(start <= moment < start + seconds for moment in times) for start in times)
+
+
+@given(_RATES, st.lists(st.floats(0, 2), min_size=1, max_size=40), st.dictionaries(st.integers(0, 39), st.floats(0, 5)))
+@settings(max_examples=150, deadline=None)
+def test_no_rate_is_ever_exceeded_in_any_stretch_of_time(
+    rates: list[Rate], idle: list[float], pauses: dict[int, float]
+) -> None:
+    left = leaving_times(rates, idle, pauses)
+    for rate in rates:
+        assert most_within(left, rate.seconds) <= rate.requests
+
+
+def test_requests_below_the_rate_leave_at_once() -> None:
+    assert leaving_times([Rate(5, 1.0), Rate(100, 60.0)], [0.0] * 5, {}) == [0.0] * 5
+
+
+def test_the_pacer_is_not_much_slower_than_the_rate_allows() -> None:
+    left = leaving_times([Rate(10, 1.0)], [0.0] * 101, {})
+    assert 10.0 <= left[-1] < 10.3
+
+
+def test_a_pause_holds_every_later_request_back() -> None:
+    clock = FakeClock()
+    pacer = Pacer([], clock=clock.monotonic, sleep=clock.sleep)
+    pacer.pause(30)
+    pacer.pause(10)
+    assert [pacer.wait(), pacer.wait()] == [30.0, 0.0]
+
+
+def test_threads_share_one_rate() -> None:
+    # The clock stands still here: what counts are the moments that the pacer gives out.
+    pacer = Pacer([Rate(3, 1.0)], clock=lambda: 0.0, sleep=lambda seconds: None)
+    with ThreadPoolExecutor(8) as pool:
+        left = sorted(pool.map(lambda _: pacer.wait(), range(60)))
+    assert most_within(left, 1.0) == 3
+    assert len(set(left)) == 20
+
+
+def test_no_more_requests_are_in_flight_than_allowed() -> None:
+    gate = threading.Barrier(6, timeout=10)
+
+    def ask(client: VendorClient) -> int:
+        gate.wait()
+        return client.call("GET", "x").status
+
+    with scripted_vendor((200, {})) as vendor, VendorClient("v", vendor.url, limits=Limits(in_flight=2)) as client:
+        with ThreadPoolExecutor(6) as pool:
+            assert [f.result() for f in [pool.submit(ask, client) for _ in range(6)]] == [200] * 6
+        assert vendor.most_under_way <= 2
+        assert client.calls == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("5/s", Rate(5, 1.0)), ("120/min", Rate(120, 60.0)), ("2,000/h", Rate(2000, 3600.0)),
+        ("90_000/day", Rate(90000, 86400.0)), ("100/10s", Rate(100, 10.0)), (" 7 / Minute ", Rate(7, 60.0)),
+    ],
+)  # fmt: skip
+def test_a_rate_is_read_as_people_write_it(text: str, rate: Rate) -> None:
+    assert parse_rate(text) == rate
+    assert parse_rate(str(rate)) == rate
+
+
+@pytest.mark.parametrize("text", ["", "5", "5/fortnight", "0/s", "5/0s", "/s", ",/s", "-1/s", "1.5/s"])
+def test_a_rate_that_is_none_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"<requests>/<s\|min\|h\|day>"):
+        parse_rate(text)
