@@ -36,7 +36,8 @@ check: $(READY)
 	@$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) $(DATA) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(DATA) -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} + 2>/dev/null || true
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The lock is complete, so nothing is resolved here: exactly what it names is installed, by hash.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,9 @@ def desk(sandbox: Sandbox, tmp_path: Path) -> Desk:
 
 @pytest.fixture
 def loaded(sandbox: Sandbox, tmp_path: Path, loaded_folder: Path) -> Desk:
-    """A desk whose warehouse holds the small shop already."""
+    """A desk an hour later, whose warehouse holds the small shop already."""
     shutil.copytree(loaded_folder / "data", tmp_path / "data")
-    return desk_of(sandbox.url, tmp_path)
+    return desk_of(sandbox.url, tmp_path, now=lambda: small_shop.NOW + timedelta(hours=1))
 
 
 @pytest.fixture(autouse=True)

@@ -66,6 +66,8 @@ class _Loop:
 
     def run(self) -> None:
         """Pull and load all days; migrate month by month; deliver live; publish."""
+        opening = self.reporter("open Dagster")
+        opening(0, 1)
         # Importing Dagster takes longer than most commands run; only this one pays for it.
         from engage_pipelines.definitions import build_defs
         from engage_pipelines.orchestration.runs import in_process
@@ -73,6 +75,7 @@ class _Loop:
         days = (self.shop.history_from, self.shop.last_day)
         inbound, stores, outbound = _stages(self.desk)
         with in_process(build_defs(desk=self.desk)) as runner:
+            opening(1, 1)
             self.pulls = runner.run_days("nightly", days, inbound)
             runner.run_days("nightly", days, stores)
             self._migrate(runner)

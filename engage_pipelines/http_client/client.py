@@ -37,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 # A code, not a sentence: what has blanks in it may well name a customer.
-_VALUE = re.compile(r"value '.*'", re.DOTALL)
+_VALUE = re.compile(r"""value (['"]).*\1""", re.DOTALL)
 _CODE = re.compile(r"[\w.:/-]{1,60}")
 
 try:
