@@ -52,4 +52,4 @@ $(READY): requirements.lock pyproject.toml
 # For whoever changes pyproject.toml: resolves anew and writes the lock, without the address of any index.
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
-		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file requirements.lock
+		--no-annotate --no-header --output-file requirements.lock

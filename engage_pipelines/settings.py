@@ -22,7 +22,9 @@ from engage_pipelines.errors import ConfigError, CredentialsError
 CONFIG_VARIABLE = "ENGAGE_CONFIG"
 STATE_URL_VARIABLE = "ENGAGE_STATE_URL"
 INSTANCE_URL_VARIABLE = "DAGSTER_POSTGRES_URL"
+INSTANCE_HOME_VARIABLE = "DAGSTER_HOME"
 DEFAULT_CONFIG = "engage.toml"
+DEFAULT_INSTANCE_HOME = "data/dagster"
 
 _RATE = re.compile(
     r"^\s*[\d_,]*[1-9][\d_,]*\s*/\s*(?:0*[1-9]\d*)?\s*(s|sec|second|m|min|minute|h|hour|d|day)\s*$", re.IGNORECASE
@@ -262,6 +264,11 @@ def instance_url() -> str | None:
     url = os.environ.get(INSTANCE_URL_VARIABLE)
     # SQLAlchemy 2.1 takes psycopg 3 for the plain form, and dagster-postgres breaks on it.
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", url) if url else None
+
+
+def instance_home() -> Path:
+    """The folder of the Dagster instance: DAGSTER_HOME, else `data/dagster` where the process was started."""
+    return Path(os.environ.get(INSTANCE_HOME_VARIABLE) or DEFAULT_INSTANCE_HOME).absolute()
 
 
 def child_environment(**changes: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -112,13 +112,16 @@ def fast_destination(destination: Destination, **patience: Any) -> Destination:
     return replace(destination, connect=connect)
 
 
-def pull_and_load(desk: Desk, days: tuple[Any, Any] = small_shop.DAYS, *, reread: bool = False) -> None:
-    """Pull and load everything, in the order of the declaration."""
+def pull_and_load(
+    desk: Desk, days: tuple[Any, Any] = small_shop.DAYS, *, reread: bool = False, only: Collection[str] = ()
+) -> None:
+    """Pull and load everything (or only some entities), in the order of the declaration."""
     for source in desk.sources:
-        for entity in source.entities:
+        entities = [entity for entity in source.entities if not only or entity.name in only]
+        for entity in entities:
             desk.pull(source, entity, days, reread=reread)
-        for entity in source.entities:
-            desk.load(source, entity, days)
+        for entity in entities:
+            desk.load(source, entity, days, reread=reread and entity.windowed)
 
 
 def selection_of(desk: Desk, destination: Destination, stream: Any) -> Selection:

@@ -128,7 +128,9 @@ def line(uid: str, number: int, currency: str, quantity: int = 1, **fields: Any)
     }  # fmt: skip
 
 
-def order(order_id: str, lines: list[Record], at: datetime, *, store_id: str = "L1", tip: int = 0, **fields: Any) -> Record:
+def order(
+    order_id: str, lines: list[Record], at: datetime, *, store_id: str = "L1", tip: int = 0, **fields: Any
+) -> Record:
     """A completed sale of these lines, paid by card."""
     currency = STORES[store_id][2]
     amount = sum(each["total_money"]["amount"] for each in lines) + tip

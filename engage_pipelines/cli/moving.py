@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from engage_pipelines.cli.output import NEEDS_A_PERSON, bars, print_json, print_table
+from engage_pipelines.connector import Destination, Stream
 from engage_pipelines.errors import ConfigError
 from engage_pipelines.operations import Desk
 from engage_pipelines.settings import load_settings
@@ -20,6 +21,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead
 First = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day; default yesterday.")]
 Last = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day; default the first day.")]
 
+Reread = Annotated[bool, typer.Option("--reread", help="As at night: also the trailing days and any missed night.")]
+
 
 def pull(
     source: Annotated[str, typer.Argument(help="Till, e.g. square.")],
@@ -27,7 +30,7 @@ def pull(
     first: First = None,
     last: Last = None,
     *,
-    reread: Annotated[bool, typer.Option(help="Go back over the trailing days and any missed night.")] = False,
+    reread: Reread = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -52,6 +55,7 @@ def load(
     first: First = None,
     last: Last = None,
     *,
+    reread: Reread = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +67,7 @@ def load(
         desk = Desk(load_settings(config), reporter)
         rows = []
         for each in _entities(desk, source, entity):
-            result = asdict(desk.load(desk.source(source), each, _days(desk, first, last)))
+            result = asdict(desk.load(desk.source(source), each, _days(desk, first, last), reread=reread))
             rows.append({"entity": each.name, **result, "unknown_fields": sorted(result["unknown_fields"])})
     _show("Loaded", rows, as_json=as_json)
 
@@ -76,6 +80,7 @@ def deliver(
     month: Annotated[str | None, typer.Option(help="For history files: the month, e.g. 2026-09.")] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="Consider all records, not those of some days.")] = False,
+    reread: Reread = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
     config: Config = None,
     as_json: Json = False,
@@ -95,7 +100,7 @@ def deliver(
         for name in names:
             declared = desk.stream(platform, name)
             days = None if everything else _days(desk, first, last)
-            selection = _selection(desk, platform, declared, days, month)
+            selection = _selection(desk, platform, declared, days, month, reread=reread)
             act = desk.preview if dry_run else desk.deliver
             rows.append(asdict(act(platform, declared, selection)))
     _show("Would deliver" if dry_run else "Delivered", rows, as_json=as_json)
@@ -129,7 +134,15 @@ def _days(desk: Desk, first: datetime | None, last: datetime | None) -> tuple[da
     return begin, end
 
 
-def _selection(desk: Desk, platform: Any, stream: Any, days: tuple[date, date] | None, month: str | None) -> Selection:
+def _selection(
+    desk: Desk,
+    platform: Destination,
+    stream: Stream,
+    days: tuple[date, date] | None,
+    month: str | None,
+    *,
+    reread: bool,
+) -> Selection:
     go_live_on = desk.go_live_on(platform)
     if stream.history:
         if month is None or go_live_on is None:
@@ -139,9 +152,7 @@ def _selection(desk: Desk, platform: Any, stream: Any, days: tuple[date, date] |
         except ValueError:
             raise ConfigError(f"--month {month!r}: write it as YYYY-MM") from None
         return Selection(business=(begin, min((begin + timedelta(days=31)).replace(day=1), go_live_on)))
-    if stream.windowed and days is not None:
-        return Selection(touched=desk.range_of(days))
-    return Selection()
+    return Selection() if days is None else desk.touched(platform, stream, days, reread=reread)
 
 
 def _show(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:

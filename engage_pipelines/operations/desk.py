@@ -148,8 +148,7 @@ class Desk:
     def pull(self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool = False) -> Pulled:
         """Pull the days `first..last` of an entity into the spool."""
         configured, options = self.settings.sources[source.name], self.source_options(source)
-        bookmark = self.bookmarks.through(source.name, entity.name) if entity.windowed else None
-        start, end = pull_range(self.settings, configured, days, now=self.now(), bookmark=bookmark, reread=reread)
+        start, end = self._pull_range(source, entity, days, reread=reread)
         windows = cut(start, end, days=configured.window_days)
         if self._needs_the_beginning(source, entity, start):
             windows = [Window(_BEGINNING, start), *windows]
@@ -172,10 +171,15 @@ class Desk:
         entity: Entity,
         days: tuple[date, date],
         on_window: OnWindow = lambda window, result: None,
+        *,
+        reread: bool = False,
     ) -> Loaded:
-        """Load what was pulled of the days `first..last`."""
+        """Load what was pulled of the days `first..last`, with `reread` all that a pull with `reread` brings."""
         variables = {**self.settings.sql_variables, **self.source_options(source).model_dump()}
         start, end = self.range_of(days)
+        if reread:
+            # The bookmark has not moved since the pull, so this is the range that was pulled.
+            start = min(start, self._pull_range(source, entity, days, reread=True)[0])
         if self._needs_the_beginning(source, entity, start):
             start = _BEGINNING
         return load(
@@ -208,6 +212,44 @@ class Desk:
     def publish(self) -> Published:
         """Refresh the ledger's mirror and publish the warehouse."""
         return publish(self.warehouse, self.ledger.mirror())
+
+    def touched(
+        self, destination: Destination, stream: Stream, days: tuple[date, date], *, reread: bool = False
+    ) -> Selection:
+        """What a live delivery of the days `first..last` considers.
+
+        With `reread` (at night) that is also every load since the last run of the stream that left nothing
+        behind: what came late, what was missed, and what a platform could not take for nights on end.
+        """
+        if not stream.windowed:
+            return Selection()
+        start, end = self.range_of(days)
+        if reread:
+            start = min(start, self._first_undelivered(destination, stream, start))
+        return Selection(touched=(start, end))
+
+    def _first_undelivered(self, destination: Destination, stream: Stream, start: datetime) -> datetime:
+        """Start of the earliest window that was loaded since the stream was last up to date."""
+        runs = [
+            run
+            for run in self.ledger.runs_since(_BEGINNING)
+            if (run["destination"], run["stream"]) == (destination.name, stream.name)
+        ]
+        whole = [run for run in runs if run["ended_at"] is not None and not run["pending_count"]]
+        # Before the first delivery nothing is owed: history in the warehouse is delivered on request only.
+        since = (whole[-1:] or runs[:1] or [{"started_at": self.now()}])[0]["started_at"]
+        with self.warehouse.connection() as connection:
+            row = connection.execute(
+                "select min(window_start_at) from ops.loads where loaded_at >= ?", [since]
+            ).fetchone()
+        return row[0] if row and row[0] else start
+
+    def _pull_range(
+        self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool
+    ) -> tuple[datetime, datetime]:
+        configured = self.settings.sources[source.name]
+        bookmark = self.bookmarks.through(source.name, entity.name) if entity.windowed else None
+        return pull_range(self.settings, configured, days, now=self.now(), bookmark=bookmark, reread=reread)
 
     def range_of(self, days: tuple[date, date]) -> tuple[datetime, datetime]:
         """The UTC range of the operator's days `first..last`."""

@@ -8,14 +8,14 @@ from typing import Any
 
 import dagster as dg
 
-from engage_pipelines.connector import Destination, Entity, Source, Stream, Window
-from engage_pipelines.ingest.load import OnWindow
+from engage_pipelines.connector import Destination, Entity, Source, Stream
 from engage_pipelines.model import TABLE_BY_NAME
 from engage_pipelines.operations import Desk
 from engage_pipelines.orchestration.failures import as_dagster_failure
-from engage_pipelines.orchestration.partitions import business_range, daily, days_of, each_day, months_before
+from engage_pipelines.orchestration.loading import load_days, load_present_state
+from engage_pipelines.orchestration.partitions import business_range, daily, days_of, months_before
 from engage_pipelines.orchestration.recording import DayRecorder
-from engage_pipelines.warehouse import LoadResult, Selection
+from engage_pipelines.warehouse import Selection
 
 WAREHOUSE_POOL = "warehouse"
 # A run with this tag goes back over the trailing days and over any night that was missed.
@@ -41,7 +41,7 @@ def raw_asset(desk: Desk, source: Source, entity: Entity) -> dg.AssetsDefinition
         with as_dagster_failure():
             desk.check()
             days = days_of(context) if entity.windowed else _yesterday(desk)
-            result = desk.pull(source, entity, days, reread=context.run.tags.get(REREAD_TAG) == "true")
+            result = desk.pull(source, entity, days, reread=_is_reread(context))
         return dg.MaterializeResult(metadata=_metadata(asdict(result)))
 
     return pulled
@@ -61,19 +61,15 @@ def core_assets(desk: Desk, *, windowed: bool) -> dg.AssetsDefinition | None:
         pool=WAREHOUSE_POOL,
     )
     def loaded(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
-        days = days_of(context) if windowed else _yesterday(desk)
-        rows: dict[str, int] = {}
-        totals = dict.fromkeys(("records", "changed", "quarantined", "missing"), 0)
-        with as_dagster_failure(), DayRecorder(context) as recorder:
-            for source, entity in pairs:
-                finished = _finished_with(pairs, entity) if windowed else []
-                result = desk.load(source, entity, days, on_window=_noting(desk, recorder, finished, days))
-                for table, count in result.rows.items():
-                    rows[table] = rows.get(table, 0) + count
-                totals = {name: value + getattr(result, name) for name, value in totals.items()}
+        with as_dagster_failure():
+            if windowed:
+                with DayRecorder(context) as recorder:
+                    done = load_days(desk, pairs, days_of(context), recorder, reread=_is_reread(context))
+            else:
+                done = load_present_state(desk, pairs, _yesterday(desk))
         for table in _tables(pairs):
             yield dg.MaterializeResult(
-                asset_key=["core", table], metadata=_metadata({"rows": rows.get(table, 0), **totals})
+                asset_key=["core", table], metadata=_metadata({"rows": done.rows.get(table, 0), **done.totals})
             )
 
     return loaded
@@ -99,7 +95,7 @@ def delivery_asset(desk: Desk, destination: Destination, stream: Stream) -> dg.A
             if stream.history and go_live_on:
                 selection = Selection(business=business_range(context, go_live_on))
             elif stream.windowed:
-                selection = Selection(touched=desk.range_of(days_of(context)))
+                selection = desk.touched(destination, stream, days_of(context), reread=_is_reread(context))
             else:
                 selection = Selection()
             result = desk.deliver(destination, stream, selection)
@@ -130,25 +126,8 @@ def published_asset(desk: Desk) -> dg.AssetsDefinition:
     return published
 
 
-def _noting(desk: Desk, recorder: DayRecorder, tables: list[str], days: tuple[date, date]) -> OnWindow:
-    """Notes the days of a committed window for the tables that wait for no further entity."""
-    keys = [dg.AssetKey(["core", table]) for table in tables]
-
-    def note(window: Window, result: LoadResult) -> None:
-        del result
-        first, last = days
-        day, end = desk.settings.day_of(window.start), desk.settings.day_of(window.end)
-        recorder.finished(keys, each_day(max(day, first), min(end, last + timedelta(days=1))))
-
-    return note
-
-
-def _finished_with(pairs: list[tuple[Source, Entity]], entity: Entity) -> list[str]:
-    """Tables whose last filling entity is `entity`."""
-    last: dict[str, str] = {}
-    for _, each in pairs:
-        last.update(dict.fromkeys(each.tables, each.name))
-    return [table for table, name in last.items() if name == entity.name]
+def _is_reread(context: dg.AssetExecutionContext) -> bool:
+    return context.run.tags.get(REREAD_TAG) == "true"
 
 
 def _tables(pairs: list[tuple[Source, Entity]]) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
@@ -22,7 +23,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
-from engage_pipelines.settings import instance_url
+from engage_pipelines.settings import instance_home, instance_url
 
 
 class BurstEventLogStorage(SqliteEventLogStorage):
@@ -93,6 +94,11 @@ class InstanceStorage(DagsterSqliteStorage):
         self._event_log_storage = BurstEventLogStorage(str(Path(base_dir) / "history"))
 
     @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """Only the folder, and only if it is not DAGSTER_HOME (`data/dagster` where that is not set)."""
+        return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
+
+    @classmethod
     def from_config_value(  # type: ignore[override]
         cls, inst_data: ConfigurableClassData | None, config_value: Any
     ) -> DagsterStorage:
@@ -101,7 +107,7 @@ class InstanceStorage(DagsterSqliteStorage):
             from dagster_postgres import DagsterPostgresStorage
 
             return DagsterPostgresStorage(postgres_url=url, should_autocreate_tables=True)
-        return cls.from_local(**config_value)
+        return cls.from_local(config_value.get("base_dir") or str(instance_home()), inst_data)
 
 
 def _is_asset_event(event: dg.EventLogEntry) -> bool:

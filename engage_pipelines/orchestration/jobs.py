@@ -5,7 +5,6 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from engage_pipelines.operations import Desk
 from engage_pipelines.orchestration.assets import REREAD_TAG
-from engage_pipelines.orchestration.partitions import daily
 from engage_pipelines.settings import yesterday
 
 NIGHTLY = "nightly"
@@ -17,7 +16,6 @@ def nightly_job(desk: Desk) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         NIGHTLY,
         selection=dg.AssetSelection.all() - _history(desk),
-        partitions_def=daily(desk),
         description="Pulls, loads and delivers one day, re-reads the trailing days, publishes.",
     )
 

@@ -57,5 +57,5 @@ class DayRecorder:
     @contextmanager
     def _burst(self) -> Iterator[None]:
         storage = self._context.instance.event_log_storage
-        with storage.burst(self._context.run_id) if isinstance(storage, BurstEventLogStorage) else nullcontext():
+        with storage.burst(self._context.run.run_id) if isinstance(storage, BurstEventLogStorage) else nullcontext():
             yield

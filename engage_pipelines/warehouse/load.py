@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -355,7 +356,9 @@ def _unknown_fields(request: LoadRequest) -> tuple[str, ...]:
     with pa.CompressedInputStream(str(request.records), "zstd") as stream:
         lines = io.BufferedReader(stream) if request.page_count else ()
         for line in itertools.islice(lines, _SAMPLE):
-            found.update(msgspec.json.decode(line, type=dict[str, msgspec.Raw]))
+            # What is no object has no fields, and is in quarantine.
+            with suppress(msgspec.ValidationError):
+                found.update(msgspec.json.decode(line, type=dict[str, msgspec.Raw]))
     return tuple(sorted(found - known))
 
 

@@ -171,13 +171,14 @@ def _compare(connection: Connection, request: PlanRequest) -> None:
         select h.*,
             case
                 when {held} then 'held'
+                -- The platform holds it, but it should not be there any more (voided, closed down): visible, even if
+                -- what would be sent is still the same.
+                when h.skipped_reason is not null and l.delivered_hash is not null
+                    and h.skipped_reason is distinct from getvariable('elsewhere') then 'diverged'
                 -- After an attempt with something else that was in doubt, the platform may hold that.
                 when l.delivered_hash = h.payload_hash
                     and (l.state not in ('pending', 'sending', 'in_doubt') or l.payload_hash = h.payload_hash)
                     then 'unchanged'
-                -- The platform holds it, but it should not be there any more (voided, closed down): visible.
-                when h.skipped_reason is not null and l.delivered_hash is not null
-                    and h.skipped_reason is distinct from getvariable('elsewhere') then 'diverged'
                 when h.skipped_reason is not null then 'skipped'
                 when h.rejected_reason is not null then 'rejected'
                 when l.state = 'rejected' and l.payload_hash = h.payload_hash then 'rejected'

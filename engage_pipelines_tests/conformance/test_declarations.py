@@ -57,7 +57,9 @@ def test_every_stream_says_what_happens_after_a_crash_and_why(destination: Desti
     page = (DOCS / f"{destination.name}.md").read_text()
     assert f"`{stream.name}`" in page or f"`{destination.name}/{stream.name}`" in page
     assert len(stream.in_doubt.reason.split()) >= 5
-    heading = next(part for part in page.split("\n## ") if part.lower().startswith(("after a crash", "when a run dies")))
+    heading = next(
+        part for part in page.split("\n## ") if part.lower().startswith(("after a crash", "when a run dies"))
+    )
     assert "sent again" in heading or "resend" in heading or "hold" in heading
     assert len(stream.summary.split()) >= 3
 

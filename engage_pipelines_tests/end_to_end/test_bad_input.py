@@ -17,19 +17,8 @@ from engage_pipelines_tests.small_shop import line, order
 
 AT = small_shop.sold_at(20)
 DAYS_OF_AT = (AT.date(), AT.date())
-
-
-def _without_currency(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_currency(each) for each in value]
-    if isinstance(value, dict):
-        return {name: _without_currency(each) for name, each in value.items() if name != "currency"}
-    return value
-
-
 BAD_ORDERS: dict[str, tuple[dict[str, Any], str]] = {
     "without-creation": (order("BAD", [line("a", 1, "GBP")], AT, created_at=None), "creat"),
-    "without-currency": (_without_currency(order("BAD", [line("a", 1, "GBP")], AT)), "currency"),
     "with-an-unknown-currency": (order("BAD", [line("a", 1, "XXQ")], AT), "currency"),
     "with-a-text-for-an-amount": (
         order("BAD", [line("a", 1, "GBP", total_money={"amount": 510, "currency": "GBP"},
@@ -96,8 +85,8 @@ def test_a_negative_quantity_is_a_row_with_a_remark(sandbox: Sandbox, loaded: De
     back = line("a", 1, "GBP", -2)
     put(sandbox, "orders", order("NEGATIVE", [line("b", 2, "GBP", 4), back], AT))
     _orders_again(loaded)
-    query = "select quantity, remark_code from core.transaction_lines where transaction_id = 'square:NEGATIVE' order by 1"
-    found = rows(loaded, query)
+    lines = "from core.transaction_lines where transaction_id = 'square:NEGATIVE'"
+    found = rows(loaded, f"select quantity, remark_code {lines} order by 1")
     assert [int(quantity) for quantity, _ in found] == [-2, 4]
     assert found[0][1] == "negative_quantity"
 
@@ -111,14 +100,13 @@ def test_a_clerks_note_is_a_row_with_a_remark(sandbox: Sandbox, loaded: Desk) ->
 
 
 def test_a_receipt_without_a_customer_goes_where_it_can(sandbox: Sandbox, loaded: Desk) -> None:
-    anonymous = rows(loaded, "select count(*) from core.transactions where customer_id is null and is_countable")[0][0]
-    assert anonymous > 0
+    days = rows(loaded, "select business_on from core.transactions where customer_id is null and is_countable")
+    assert days
     aiq, voyado = loaded.destination("aiq"), loaded.destination("voyado")
     sales, receipts = loaded.stream(aiq, "sales"), loaded.stream(voyado, "receipts")
     assert loaded.deliver(aiq, sales, Selection()).accepted == small_shop.RECEIPTS - 2 + 1
     assert loaded.deliver(voyado, receipts, Selection()).skipped["anonymous"] == sum(
-        day >= small_shop.GO_LIVE_ON
-        for (day,) in rows(loaded, "select business_on from core.transactions where customer_id is null and is_countable")
+        day >= small_shop.GO_LIVE_ON for (day,) in days
     )
 
 

@@ -1,0 +1,132 @@
+"""Pulling: windows side by side, each finished or not there."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engage_pipelines.connector import Entity, Options, PullFunction, Scope, Window
+from engage_pipelines.errors import RetryableError
+from engage_pipelines.http_client import Limits, VendorClient
+from engage_pipelines.ingest import Pulled, Spool, cut, pull
+from engage_pipelines_tests.plain_till import NIGHT, ORDERS
+from engage_pipelines_tests.scripted_vendor import scripted_vendor
+
+WINDOWS = cut(NIGHT - timedelta(days=6), NIGHT, days=1)
+Pages = Iterator[Sequence[bytes]]
+
+
+def one_record(client: VendorClient, scope: Scope) -> Pages:
+    yield [json.dumps({"id": f"{scope.window.start:%d}-{'+'.join(scope.location_ids)}"}).encode()]
+
+
+def entity(how: PullFunction, **changes: Any) -> Entity:
+    values: dict[str, Any] = {"pull": how, "prove": None, "per_location": False} | changes
+    return replace(ORDERS, **values)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Pulled]:
+    def start(what: Entity, windows: Sequence[Window] = WINDOWS, in_flight: int = 4, **options: Any) -> Pulled:
+        with VendorClient("acme", "http://127.0.0.1:9", limits=Limits(in_flight=in_flight)) as client:
+            return pull(
+                client, what, source="acme", lake=tmp_path, windows=windows, options=Options(), now=lambda: NIGHT,
+                **{"location_ids": ("L3", "L1", "L2"), **options},
+            )  # fmt: skip
+
+    return start
+
+
+def spooled(lake: Path) -> list[tuple[Window, tuple[str, ...]]]:
+    found = [(Window(m.window_start, m.window_end), m.location_ids) for _, m in Spool(lake, "acme", "orders").finished()]
+    return sorted(found, key=lambda item: (item[0].start, item[1]))
+
+
+def test_every_window_is_spooled_and_counted(run: Callable[..., Pulled], tmp_path: Path) -> None:
+    pulled = run(entity(one_record))
+    assert (pulled.windows, pulled.pages, pulled.records) == (6, 6, 6)
+    assert spooled(tmp_path) == [(window, ()) for window in WINDOWS]
+
+
+def test_locations_are_asked_in_groups_as_large_as_the_till_allows(run: Callable[..., Pulled], tmp_path: Path) -> None:
+    run(entity(one_record, per_location=True, locations_per_call=2), WINDOWS[:1])
+    assert spooled(tmp_path) == [(WINDOWS[0], ("L1", "L2")), (WINDOWS[0], ("L3",))]
+
+
+def test_an_entity_without_windows_is_pulled_once_as_of_the_last_end(
+    run: Callable[..., Pulled], tmp_path: Path
+) -> None:
+    assert run(entity(one_record, windowed=False)).windows == 1
+    assert spooled(tmp_path) == [(WINDOWS[-1], ())]
+
+
+def test_windows_are_pulled_side_by_side(run: Callable[..., Pulled]) -> None:
+    together = threading.Barrier(3, timeout=10)
+
+    def meet(client: VendorClient, scope: Scope) -> Pages:
+        together.wait()
+        yield [b"{}"]
+
+    assert run(entity(meet), in_flight=3).windows == 6
+
+
+def test_the_second_question_comes_after_the_first(run: Callable[..., Pulled], tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def first(client: VendorClient, scope: Scope) -> Pages:
+        asked.append("first")
+        yield [b"{}"]
+        asked.append("first ended")
+
+    def second(client: VendorClient, scope: Scope) -> Pages:
+        asked.append("second")
+        yield [b'{"id":"1"}', b'{"id":"2"}']
+
+    run(entity(first, prove=second), WINDOWS[:1])
+    assert asked == ["first", "first ended", "second"]
+    assert Spool(tmp_path, "acme", "orders").finished()[0][1].proofs == 2
+
+
+def test_an_error_keeps_the_windows_that_were_finished_and_the_next_pull_brings_the_rest(
+    run: Callable[..., Pulled], tmp_path: Path
+) -> None:
+    def fail_on_the_third(client: VendorClient, scope: Scope) -> Pages:
+        yield [b"{}"]
+        if scope.window == WINDOWS[2]:
+            raise RetryableError("acme: GET orders: status 503 after 5 tries")
+
+    with pytest.raises(RetryableError, match="503"):
+        run(entity(fail_on_the_third), in_flight=1)
+    kept = spooled(tmp_path)
+    assert (WINDOWS[0], ()) in kept
+    assert (WINDOWS[1], ()) in kept
+    assert (WINDOWS[2], ()) not in kept
+    run(entity(one_record))
+    assert spooled(tmp_path) == [(window, ()) for window in WINDOWS]
+    assert list((tmp_path / "acme" / "orders").glob("*.part")) == []
+
+
+def test_progress_counts_windows(run: Callable[..., Pulled]) -> None:
+    heard: list[tuple[int, int]] = []
+    run(entity(one_record), progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(n, 6) for n in range(1, 7)]
+
+
+def test_calls_are_counted_and_no_windows_is_no_work(tmp_path: Path) -> None:
+    def ask(client: VendorClient, scope: Scope) -> Pages:
+        yield [client.call("GET", "orders").content]
+
+    with scripted_vendor((200, {"id": "1"})) as vendor, VendorClient("acme", vendor.url) as client:
+        def start(windows: Sequence[Window]) -> Pulled:
+            return pull(client, entity(ask), source="acme", lake=tmp_path, windows=windows, location_ids=(),
+                        options=Options())  # fmt: skip
+
+        assert start(WINDOWS).calls == 6
+        assert start([]).calls == 0

@@ -1,0 +1,193 @@
+"""The ledger: what became of every record, also when a run dies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+
+from engage_pipelines.model import TABLE_BY_NAME
+from engage_pipelines.state import Ledger, RunCounts, Settlement, open_state
+from engage_pipelines.state.database import DELIVERIES
+from engage_pipelines.warehouse import Warehouse, publish
+
+NIGHT = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
+AIQ = ("aiq", "sales")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = open_state(f"sqlite:///{tmp_path}/state.db")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def ledger(engine: sa.Engine) -> Ledger:
+    return Ledger(engine)
+
+
+def begin(ledger: Ledger, *keys: str, batch: str = "b1", hashed: str = "h1", minutes: int = 0) -> None:
+    rows = [(key, hashed) for key in keys]
+    ledger.begin(*AIQ, batch, "run", rows, NIGHT + timedelta(minutes=minutes))
+
+
+def settle(ledger: Ledger, state: str, *keys: str, **more: Any) -> None:
+    ledger.settle(*AIQ, [Settlement(key, state, **more) for key in keys], NIGHT + timedelta(minutes=1))
+
+
+def row(engine: sa.Engine, key: str = "k1") -> dict[str, Any]:
+    with engine.connect() as connection:
+        return dict(connection.execute(sa.select(DELIVERIES).where(DELIVERIES.c.record_key == key)).mappings().one())
+
+
+def known(ledger: Ledger) -> dict[str, tuple[str, str, str | None]]:
+    return {
+        r["record_key"]: (r["state"], r["payload_hash"], r["delivered_hash"]) for r in ledger.known(*AIQ).to_pylist()
+    }
+
+
+def test_a_record_is_noted_as_sending_before_the_call(ledger: Ledger, engine: sa.Engine) -> None:
+    begin(ledger, "k1")
+    found = row(engine)
+    assert (found["state"], found["payload_hash"], found["delivered_hash"]) == ("sending", "h1", None)
+    assert (found["batch_id"], found["run_id"], found["attempt_count"]) == ("b1", "run", 1)
+    assert found["first_attempt_at"] == found["last_attempt_at"] == NIGHT
+    assert found["settled_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("state", "held"),
+    [("delivered", "h1"), ("accepted", "h1"), ("rejected", None), ("pending", None), ("in_doubt", None)],
+)
+def test_only_what_arrived_is_held(ledger: Ledger, state: str, held: str | None) -> None:
+    begin(ledger, "k1")
+    settle(ledger, state, "k1")
+    assert known(ledger) == {"k1": (state, "h1", held)}
+    assert ledger.held_keys(*AIQ) == (["k1"] if held else [])
+
+
+def test_a_later_failure_does_not_forget_what_the_platform_holds(ledger: Ledger) -> None:
+    begin(ledger, "k1")
+    settle(ledger, "delivered", "k1", vendor_id="v1")
+    for state in ("rejected", "pending", "in_doubt"):
+        begin(ledger, "k1", hashed="h2")
+        assert known(ledger)["k1"] == ("sending", "h2", "h1")
+        settle(ledger, state, "k1")
+        assert known(ledger)["k1"] == (state, "h2", "h1")
+    begin(ledger, "k1", hashed="h3")
+    settle(ledger, "delivered", "k1")
+    assert known(ledger)["k1"] == ("delivered", "h3", "h3")
+
+
+def test_attempts_are_counted_and_the_last_reason_does_not_stay(ledger: Ledger, engine: sa.Engine) -> None:
+    begin(ledger, "k1")
+    settle(ledger, "rejected", "k1", reason="no", vendor_code="E1", vendor_id="v1")
+    assert (row(engine)["reason"], row(engine)["vendor_code"]) == ("no", "E1")
+    begin(ledger, "k1", batch="b2", minutes=10)
+    found = row(engine)
+    assert (found["attempt_count"], found["batch_id"], found["reason"], found["vendor_code"]) == (2, "b2", None, None)
+    assert (found["first_attempt_at"], found["last_attempt_at"]) == (NIGHT, NIGHT + timedelta(minutes=10))
+    settle(ledger, "delivered", "k1")
+    assert (row(engine)["vendor_id"], row(engine)["settled_at"]) == ("v1", NIGHT + timedelta(minutes=1))
+
+
+def test_a_note_without_a_call_is_no_attempt(ledger: Ledger, engine: sa.Engine) -> None:
+    ledger.note(*AIQ, [("k1", "rejected", "h1", "too much money" * 100)], NIGHT)
+    found = row(engine)
+    assert (found["state"], found["attempt_count"], found["first_attempt_at"]) == ("rejected", 0, None)
+    assert len(found["reason"]) == 400
+    begin(ledger, "k1", minutes=3)
+    assert (row(engine)["attempt_count"], row(engine)["first_attempt_at"]) == (1, NIGHT + timedelta(minutes=3))
+    settle(ledger, "delivered", "k1")
+    ledger.note(*AIQ, [("k1", "diverged", "h2", "changed")], NIGHT)
+    assert known(ledger)["k1"] == ("diverged", "h2", "h1")
+    assert row(engine)["attempt_count"] == 1
+
+
+def test_overlong_words_of_a_vendor_are_cut(ledger: Ledger, engine: sa.Engine) -> None:
+    begin(ledger, "k1")
+    settle(ledger, "rejected", "k1", reason="r" * 500, vendor_code="c" * 100, vendor_id="i" * 200)
+    found = row(engine)
+    assert (len(found["reason"]), len(found["vendor_code"]), len(found["vendor_id"])) == (400, 64, 128)
+
+
+def test_what_a_dead_run_left_is_in_doubt_and_what_it_settled_is_not(ledger: Ledger) -> None:
+    begin(ledger, "k1", "k2", "k3")
+    settle(ledger, "delivered", "k1")
+    ledger.begin("voyado", "sales", "b", "run", [("k9", "h")], NIGHT)
+    assert sorted(ledger.find_in_doubt(*AIQ)) == ["k2", "k3"]
+    assert sorted(ledger.find_in_doubt(*AIQ)) == ["k2", "k3"]
+    assert known(ledger)["k2"] == ("in_doubt", "h1", None)
+    assert ledger.states() == {
+        ("aiq", "sales", "delivered"): 1, ("aiq", "sales", "in_doubt"): 2, ("voyado", "sales", "sending"): 1,
+    }  # fmt: skip
+    assert ledger.states("voyado", "sales") == {("voyado", "sales", "sending"): 1}
+
+
+def test_nothing_to_note_is_no_work(ledger: Ledger) -> None:
+    ledger.begin(*AIQ, "b", "run", [], NIGHT)
+    ledger.settle(*AIQ, [], NIGHT)
+    ledger.note(*AIQ, [], NIGHT)
+    assert known(ledger) == {}
+    assert ledger.find_in_doubt(*AIQ) == []
+
+
+def test_a_run_is_noted_at_its_beginning_and_counted_at_its_end(ledger: Ledger) -> None:
+    ledger.open_run("r1", *AIQ, NIGHT)
+    (opened,) = ledger.runs_since(NIGHT)
+    assert (opened["run_id"], opened["ended_at"], opened["skipped"]) == ("r1", None, {})
+    counts = RunCounts(source_record_count=5, delivered_count=2, skipped_count=3, call_count=1, skipped={"voided": 3})
+    ledger.close_run("r1", counts, NIGHT + timedelta(minutes=2))
+    ledger.open_run("r2", *AIQ, NIGHT + timedelta(days=1))
+    closed, _ = ledger.runs_since(NIGHT)
+    assert (closed["delivered_count"], closed["skipped"], closed["call_count"]) == (2, {"voided": 3}, 1)
+    assert [run["run_id"] for run in ledger.runs_since(NIGHT + timedelta(hours=1))] == ["r2"]
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_the_mirror_has_the_columns_and_types_of_the_model(ledger: Ledger, filled: bool) -> None:
+    if filled:
+        begin(ledger, "k1", "k2")
+        settle(ledger, "delivered", "k1")
+        ledger.open_run("r1", *AIQ, NIGHT)
+    for name, rows in ledger.mirror().items():
+        declared = TABLE_BY_NAME[name].arrow_schema()
+        assert rows.schema.names == declared.names
+        assert rows.schema.types == declared.types
+        assert rows.num_rows == (0 if not filled else 2 if name == "ops.deliveries" else 1)
+
+
+def test_the_mirror_can_be_published(ledger: Ledger, tmp_path: Path) -> None:
+    begin(ledger, "k1")
+    settle(ledger, "delivered", "k1")
+    ledger.open_run("r1", *AIQ, NIGHT)
+    ledger.close_run("r1", RunCounts(skipped={"voided": 2}), NIGHT)
+    warehouse = Warehouse(tmp_path / "warehouse")
+    published = publish(warehouse, ledger.mirror())
+    assert (published.rows["ops.deliveries"], published.rows["ops.delivery_runs"]) == (1, 1)
+    with warehouse.connection() as connection:
+        found = connection.execute("select skipped ->> 'voided', started_at from ops.delivery_runs").fetchall()
+    assert found == [("2", NIGHT)]
+
+
+def test_ten_thousand_records_go_through_all_steps(ledger: Ledger) -> None:
+    keys = [f"acme:{n:05}" for n in range(10_000)]
+    for batch in range(10):
+        begin(ledger, *keys[batch * 1000 : batch * 1000 + 1000], batch=f"b{batch}")
+    settle(ledger, "delivered", *keys)
+    assert ledger.states() == {("aiq", "sales", "delivered"): 10_000}
+    assert ledger.known(*AIQ).num_rows == 10_000
+    assert pa.compute.count_distinct(ledger.mirror()["ops.deliveries"]["record_key"]).as_py() == 10_000
+
+
+def test_two_ledgers_on_one_file_see_each_other_at_once(ledger: Ledger, engine: sa.Engine) -> None:
+    other_engine = open_state(str(engine.url))
+    begin(ledger, "k1")
+    assert known(Ledger(other_engine)) == {"k1": ("sending", "h1", None)}
+    other_engine.dispose()

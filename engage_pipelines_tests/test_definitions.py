@@ -1,0 +1,152 @@
+"""The map: what is in it follows from the lists, and loading it needs nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from engage_pipelines.definitions import build_defs
+from engage_pipelines.destinations import DESTINATIONS
+from engage_pipelines.model import CORE_TABLES
+from engage_pipelines.operations import Desk
+from engage_pipelines.settings import Settings
+from engage_pipelines.sources import SOURCES
+from engage_pipelines_tests.installation import desk_of
+
+ROOT = Path(__file__).parents[1]
+NOWHERE = "http://127.0.0.1:9"
+_LOAD = """
+import socket
+def refuse(*_): raise SystemExit("the network was used")
+socket.socket.connect = refuse
+from engage_pipelines.definitions import defs
+defs.resolve_job_def("nightly")
+"""
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return desk_of(NOWHERE, tmp_path, keys={})
+
+
+@pytest.fixture
+def definitions(desk: Desk) -> dg.Definitions:
+    return build_defs(desk=desk)
+
+
+def _keys(definitions: dg.Definitions) -> set[str]:
+    return {key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+
+
+def test_the_assets_are_what_the_lists_imply(definitions: dg.Definitions) -> None:
+    filled = {table for source in SOURCES for entity in source.entities for table in entity.tables}
+    implied = {f"raw/{source.name}__{entity.name}" for source in SOURCES for entity in source.entities}
+    implied |= {f"core/{table.name}" for table in CORE_TABLES if table.name in filled}
+    implied |= {f"{destination.name}/{stream.name}" for destination in DESTINATIONS for stream in destination.streams}
+    assert _keys(definitions) == implied | {"ops/published"}
+
+
+def test_the_names_that_people_know_are_there(definitions: dg.Definitions) -> None:
+    wanted = {
+        "raw/square__orders", "raw/square__customers", "raw/square__catalog", "raw/square__inventory_counts",
+        "raw/square__locations", "raw/square__payments", "raw/square__refunds",
+        "core/stores", "core/customers", "core/products", "core/inventory_levels", "core/transactions",
+        "core/transaction_lines", "core/transaction_tenders", "core/payments",
+        "aiq/sales", "aiq/personas", "aiq/inventory", "crmcom/products",
+        "voyado/stores", "voyado/contacts", "voyado/contact_history", "voyado/receipts", "voyado/receipt_history",
+        "ops/published",
+    }  # fmt: skip
+    assert _keys(definitions) == wanted
+
+
+def test_nothing_is_needed_to_load_the_definitions(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _LOAD], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_definitions_load_where_nothing_is_configured(tmp_path: Path) -> None:
+    defs = build_defs(Settings(file=tmp_path / "engage.toml"))
+    assert _keys(defs) == {"ops/published"}
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_the_workspace_loads_with_dagsters_own_loader() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")}
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "engage_pipelines" in done.stdout + done.stderr
+
+
+def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description, key
+        assert len(node.description.split()) >= 3, key
+        assert node.group_name not in {"", "default"}, key
+        assert node.kinds, key
+
+
+def test_the_columns_in_the_ui_are_those_of_the_model(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for table in CORE_TABLES:
+        key = dg.AssetKey(["core", table.name])
+        if key not in graph.get_all_asset_keys():
+            continue
+        schema = graph.get(key).metadata["dagster/column_schema"]
+        assert isinstance(schema, dg.TableSchema)
+        assert [(c.name, c.type, c.description, c.constraints.nullable) for c in schema.columns] == [
+            (c.name, c.duckdb_type, c.description, not c.required) for c in table.columns
+        ]
+
+
+def test_each_writer_and_each_platform_has_a_pool_of_its_own(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
+    assert pools["core/transactions"] == pools["core/products"] == pools["ops/published"] == {"warehouse"}
+    assert pools["raw/square__orders"] == {"source_square"}
+    for destination in DESTINATIONS:
+        for stream in destination.streams:
+            assert pools[f"{destination.name}/{stream.name}"] == {f"destination_{destination.name}"}
+
+
+def test_steps_run_in_the_process_of_the_run(definitions: dg.Definitions) -> None:
+    assert definitions.executor is dg.in_process_executor
+
+
+def test_the_nightly_job_has_everything_but_history(definitions: dg.Definitions) -> None:
+    history = {f"{d.name}/{s.name}" for d in DESTINATIONS for s in d.streams if s.history}
+    graph = definitions.resolve_asset_graph()
+
+    def assets(job: str) -> set[str]:
+        selected = definitions.resolve_job_def(job).asset_layer.selected_asset_keys
+        return {key.to_user_string() for key in selected}
+
+    assert assets("history") == history
+    assert assets("nightly") == {key.to_user_string() for key in graph.get_all_asset_keys()} - history
+
+
+def test_order_follows_from_dependencies(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+
+    def parents(*path: str) -> set[str]:
+        return {key.to_user_string() for key in graph.get(dg.AssetKey(list(path))).parent_keys}
+
+    assert "raw/square__orders" in parents("core", "transactions")
+    assert {"core/transactions", "aiq/personas"} <= parents("aiq", "sales")
+    assert {"core/inventory_levels", "aiq/sales"} <= parents("aiq", "inventory")
+    assert {"core/transactions", "voyado/contacts"} <= parents("voyado", "receipts")
+    assert "voyado/contact_history" in parents("voyado", "receipt_history")
+    assert {"core/transactions", "aiq/sales"} <= parents("ops", "published")
