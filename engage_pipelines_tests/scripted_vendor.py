@@ -14,7 +14,7 @@ from typing import Any
 HANG_UP = (0, b"hang up")
 SAY_NOTHING = (0, b"say nothing")
 
-# (status, body) or (status, body, headers)
+# Status and body, and headers where they matter.
 Script = tuple[int, Any] | tuple[int, Any, Mapping[str, str]]
 
 

@@ -151,7 +151,9 @@ def test_missing_keys_of_an_account_are_all_named(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("ACME_EMPTY", "")
     settings = made(tmp_path)
     assert settings.secrets(["ACME_KEY"]) == {"ACME_KEY": "k"}
-    with pytest.raises(CredentialsError, match=r"missing ACME_EMPTY, ACME_TOKEN: set it in the environment or in .*env"):
+    with pytest.raises(
+        CredentialsError, match=r"missing ACME_EMPTY, ACME_TOKEN: set it in the environment or in .*env"
+    ):
         settings.secrets(["ACME_KEY", "ACME_EMPTY", "ACME_TOKEN"])
 
 

@@ -27,7 +27,7 @@ def sandbox(shop: ShopFile = None, receipts: int = 20_000, data: Data = Path("da
     """
     with bars() as reporter:
         listen = reporter("fill the shop")
-        with running_world(data.absolute(), _shop(data, shop, receipts), on_filling=listen) as world:
+        with running_world(data.absolute(), left_shop(data, shop, receipts), on_filling=listen) as world:
             if as_json:
                 print_json({"url": world.url, "config": world.config})
             console.print(f"Stand-ins: {world.url}/_sandbox/   settings: {world.config}", highlight=False)
@@ -47,7 +47,7 @@ def dev(
     """
     with bars() as reporter:
         listen = reporter("fill the shop")
-        with running_world(data.absolute(), _shop(data, shop, receipts), on_filling=listen) as world:
+        with running_world(data.absolute(), left_shop(data, shop, receipts), on_filling=listen) as world:
             prepare_instance(data.absolute(), Path.cwd())
             console.print(f"Dagster UI: http://127.0.0.1:{port}   stand-ins: {world.url}/_sandbox/", highlight=False)
             command = [
@@ -82,7 +82,7 @@ def _serve_until_stopped(command: list[str]) -> None:
                 break
 
 
-def _shop(data: Path, shop: Path | None, receipts: int) -> Shop:
+def left_shop(data: Path, shop: Path | None, receipts: int) -> Shop:
     """The shop that was asked for, else the one that the demo left behind."""
     left = data / "demo" / "shop"
     if shop is None and left.exists():

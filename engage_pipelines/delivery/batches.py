@@ -66,10 +66,14 @@ def cut(sizes: Counts, weights: Counts, limits: BatchLimits) -> list[tuple[int, 
 def minimal_calls(plan: Path, limits: BatchLimits) -> int:
     """The least number of calls that can carry a plan within the limits."""
     items = size = lines = 0
+    most = limits.lines or 1
     # Piece by piece: the payloads of a whole history do not fit into memory.
     for piece in pq.ParquetFile(plan).iter_batches(batch_size=4096, columns=["payload", "weight"]):
         sizes, weights = _measures(pa.Table.from_batches([piece]))
-        items, size, lines = items + len(sizes), size + int(sizes.sum()), lines + int(weights.sum())
+        items += len(sizes)
+        # A record that is over a limit by itself fills one call, not several.
+        size += int(np.minimum(sizes, limits.bytes).sum())
+        lines += int(np.minimum(weights, most).sum())
     needed = [math.ceil(items / limits.items), math.ceil(size / limits.bytes)]
     if limits.lines is not None:
         needed.append(math.ceil(lines / limits.lines))

@@ -105,7 +105,9 @@ class VendorClient:
         self.limits = limits or Limits()
         self.retry = retry or RetryPolicy()
         self.calls = 0
-        self.pacer = Pacer(self.limits.rates, clock=monotonic, sleep=sleep)
+        # Processes that share an account need a clock that means the same to all of them.
+        clock = time.time if self.limits.shared else monotonic
+        self.pacer = Pacer(self.limits.rates, file=self.limits.shared, clock=clock, sleep=sleep)
         self._secrets = tuple(secrets)
         self._sleep = sleep
         self._now = now

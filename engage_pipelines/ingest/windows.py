@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from engage_pipelines.connector import Window
 from engage_pipelines.settings import Settings, SourceSettings
 
 
-def cut(start: datetime, end: datetime, *, days: int) -> list[Window]:
-    """Cut `[start, end)` into windows of at most `days` days, without gap or overlap, in order."""
-    step = timedelta(days=days)
+def cut(start: datetime, end: datetime, *, days: int, zone: ZoneInfo | None = None) -> list[Window]:
+    """Cut `[start, end)` into windows of at most `days` days, without gap or overlap, in order.
+
+    With a zone, windows end at its midnights, so that a day pulled again replaces that day's window also
+    where the clocks changed in between.
+    """
     windows = []
     while start < end:
-        windows.append(Window(start, min(start + step, end)))
-        start += step
+        windows.append(Window(start, min(_behind(start, days, zone), end)))
+        start = windows[-1].end
     return windows
+
+
+def _behind(start: datetime, days: int, zone: ZoneInfo | None) -> datetime:
+    if zone is None:
+        return start + timedelta(days=days)
+    day = start.astimezone(zone).date() + timedelta(days=days)
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def pull_range(

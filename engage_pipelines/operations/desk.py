@@ -149,7 +149,7 @@ class Desk:
         """Pull the days `first..last` of an entity into the spool."""
         configured, options = self.settings.sources[source.name], self.source_options(source)
         start, end = self._pull_range(source, entity, days, reread=reread)
-        windows = cut(start, end, days=configured.window_days)
+        windows = cut(start, end, days=configured.window_days, zone=self.settings.zone)
         if self._needs_the_beginning(source, entity, start):
             windows = [Window(_BEGINNING, start), *windows]
         with self._client(source) as client:
@@ -273,7 +273,7 @@ class Desk:
     @contextmanager
     def _client(self, source: Source) -> Iterator[VendorClient]:
         secrets = self.settings.secrets(source.secrets)
-        limits = _limits(source.limits, self.settings.sources[source.name])
+        limits = self._limits(source, self.settings.sources[source.name])
         with source.connect(self.source_options(source), secrets, limits) as client:
             yield client
 
@@ -282,8 +282,18 @@ class Desk:
             **self.settings.optional_secrets(f"{destination.name.upper()}_"),
             **self.settings.secrets(destination.secrets),
         }
-        limits = _limits(destination.limits, self.settings.destinations[destination.name])
+        limits = self._limits(destination, self.settings.destinations[destination.name])
         return destination.connect(self.destination_options(destination), secrets, limits)
+
+    def _limits(self, vendor: Source | Destination, configured: SourceSettings | DestinationSettings) -> Limits:
+        """The vendor's limits, or what engage.toml says instead; kept together by all processes here."""
+        documented = vendor.limits
+        rates = documented.rates if configured.rates is None else tuple(parse_rate(text) for text in configured.rates)
+        return Limits(
+            rates=rates,
+            in_flight=configured.in_flight or documented.in_flight,
+            shared=self.settings.data / "state" / "pacing" / f"{vendor.name}.rates" if rates else None,
+        )
 
     def _delivery(self, destination: Destination) -> Delivery:
         return Delivery(
@@ -296,12 +306,6 @@ class Desk:
             outbox=self.settings.data / "outbox",
             now=self.now,
         )
-
-
-def _limits(documented: Limits, configured: SourceSettings | DestinationSettings) -> Limits:
-    """The vendor's limits, or what engage.toml says instead."""
-    rates = documented.rates if configured.rates is None else tuple(parse_rate(text) for text in configured.rates)
-    return Limits(rates=rates, in_flight=configured.in_flight or documented.in_flight)
 
 
 def _by_name(kind: str, name: str, known: Sequence[Part], settings: Settings) -> Part:

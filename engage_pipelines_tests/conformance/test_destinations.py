@@ -12,6 +12,7 @@ import pytest
 from engage_pipelines.connector import Batch, Destination, Outcome, Stream
 from engage_pipelines.delivery import Delivered
 from engage_pipelines.errors import CredentialsError, EngageError, RetryableError
+from engage_pipelines.http_client import Limits, Rate
 from engage_pipelines.operations import Desk
 from engage_pipelines.sandbox.server import Sandbox
 from engage_pipelines_tests import small_shop
@@ -42,6 +43,8 @@ FAULTS: dict[str, dict[str, Any]] = {
     "broken-json": {"kind": "broken_json"},
     "time-out": {"kind": "slow", "seconds": 3},
 }
+# A little below what the stand-in enforces: on a busy machine a call may leave later than it was paced.
+TIGHT = Limits(rates=(Rate(4, 0.3), Rate(9, 0.9)), in_flight=3)
 NOT_DONE = {"429-with-retry-after", "429-without-retry-after", "503"}
 ROWS = [(d, s) for d, s in CALLING if s.name in PLATFORMS[d.name].bad_row]
 MISSING = [(d, s) for d, s in CALLING if s.name in PLATFORMS[d.name].missing_row]
@@ -111,6 +114,21 @@ def test_everything_arrives_once_and_a_second_run_sends_nothing(
     witness.texts += _reasons(desk)
 
 
+@pytest.mark.parametrize(("destination", "stream"), CALLING, ids=name_of)
+def test_within_the_vendors_limits_nothing_is_throttled(
+    platform: Start, tmp_path: Path, destination: Destination, stream: Stream
+) -> None:
+    sandbox = platform(destination.name)
+    # Tight limits, so that a few records meet them: both must hold at once.
+    sandbox.frames[destination.name].windows.change([(4, 0.2), (9, 0.6)])
+    desk = desk_of(sandbox.url, tmp_path, **{destination.name: {"batch_items": {stream.name: 3}}})
+    paced = replace(destination, connect=lambda o, s, _: destination.connect(o, s, TIGHT))
+    result = desk.deliver(paced, stream, selection_of(desk, destination, stream))
+    assert result.calls >= 3
+    assert sandbox.frames[destination.name].windows.exceeded == 0
+    assert sandbox.frames[destination.name].most_in_flight <= TIGHT.in_flight
+
+
 @pytest.mark.parametrize(("destination", "stream"), STREAMS, ids=name_of)
 def test_a_preview_sends_nothing_and_needs_no_key(
     platform: Start, tmp_path: Path, destination: Destination, stream: Stream
@@ -151,8 +169,11 @@ def test_a_fault_loses_nothing_and_doubles_nothing(
     assert _deliver(desk, destination, stream).calls == 0
 
 
-@pytest.mark.parametrize("fault", [{"kind": "status", "status": 400}, {"kind": "status", "status": 500}, {"kind": "throttle"}],
-                         ids=["400", "500", "429"])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "status", "status": 400}, {"kind": "status", "status": 500}, {"kind": "throttle"}],
+    ids=["400", "500", "429"],
+)
 @pytest.mark.parametrize(("destination", "stream"), CALLING, ids=name_of)
 def test_whatever_goes_wrong_nobody_is_named(
     platform: Start, tmp_path: Path, witness: Witness, destination: Destination, stream: Stream, fault: dict[str, Any]

@@ -149,7 +149,8 @@ def test_a_purchase_with_discount_service_charge_and_tip_is_sent_as_the_money_pa
         '{"type":"PURCHASE","sku":"CUP","articleNumber":"CUP","articleName":"Cup","quantity":1.00000,'
         '"grossPaidPrice":5.0000,"taxAmount":0.8300,"taxPercent":19.90},'
         '{"type":"ADJUSTMENT","sku":"SERVICE-CHARGE","articleNumber":"SERVICE-CHARGE",'
-        '"articleName":"Service charge","quantity":1.00000,"grossPaidPrice":2.1000,"taxAmount":0.3500,"taxPercent":20.00}]}'
+        '"articleName":"Service charge","quantity":1.00000,"grossPaidPrice":2.1000,"taxAmount":0.3500,'
+        '"taxPercent":20.00}]}'
     )
 
 

@@ -90,8 +90,8 @@ def test_an_edited_receipt_is_updated_where_that_is_possible_and_diverges_where_
     put(nights.sandbox, "orders", _changed(40, line_items=lines, total_money=total, tenders=[tender],
                                            net_amounts={"total_money": total}))  # fmt: skip
     flows = nights.run(LATE.date())
-    assert rows(nights.desk, "select line_count, total_amount from core.transactions "
-                             "where transaction_id = 'square:O40'") == [(len(lines), Decimal(total["amount"]) / 100)]  # fmt: skip
+    query = "select line_count, total_amount from core.transactions where transaction_id = 'square:O40'"
+    assert rows(nights.desk, query) == [(len(lines), Decimal(total["amount"]) / 100)]
     assert (flows["aiq/sales"].accepted, flows["voyado/receipts"].diverged) == (1, 1)
     assert nights.received("aiq", "sales", "O40") == 2
     assert nights.received("voyado", "receipts", "O40") == 1

@@ -217,9 +217,7 @@ def test_a_call_that_must_not_happen_twice_is_not_repeated_when_it_may_have_happ
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 503])
-def test_a_call_that_must_not_happen_twice_is_repeated_when_it_surely_did_not_happen(
-    serve: Serve, status: int
-) -> None:
+def test_a_call_that_must_not_happen_twice_is_repeated_when_it_surely_did_not_happen(serve: Serve, status: int) -> None:
     assert serve((status, b""), (200, {})).client.call("POST", "x", repeatable=False).status == 200
 
 
@@ -261,7 +259,8 @@ def test_a_body_of_another_shape_breaks_the_contract_and_is_not_quoted(body: byt
         ({"errors": [{"field": "a"}, {"code": "E3"}]}, "E3"), ({"errors": {"code": "E4"}}, "E4"),
         ({"errors": {"email": ["taken"]}}, None), ({"errors": ["bad", "worse"]}, None), ({"errors": "bad"}, None),
         ({"errors": 5}, None), ({"errors": True}, None), ({"code": True}, None), ({"code": None}, None),
-        ({"code": "the customer Jane Doe is unknown"}, None), ({"code": "jane@example.com"}, None), ({"code": "x" * 61}, None),
+        ({"code": "the customer Jane Doe is unknown"}, None), ({"code": "jane@example.com"}, None),
+        ({"code": "x" * 61}, None),
         ([1, 2], None), ("text", None), (None, None),
     ],
 )  # fmt: skip

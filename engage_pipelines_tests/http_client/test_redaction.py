@@ -12,7 +12,8 @@ from engage_pipelines.http_client import redact
 @pytest.mark.parametrize(
     "secret",
     [
-        "Authorization: Bearer EAAAl8f-Zz_90", "authorization=Basic dXNlcjpwYXNz", "X-Api-Key: 0a1b2c3d", "apikey=0a1b2c",
+        "Authorization: Bearer EAAAl8f-Zz_90", "authorization=Basic dXNlcjpwYXNz", "X-Api-Key: 0a1b2c3d",
+        "apikey=0a1b2c",
         '"access_token": "abc123"', "https://h/x?token=abc123&a=b", "password=hunter2", "signature: f00f00",
         "jane.doe+shop@example.co.uk", "jane%40example.com", "+447700900123", "%2B447700900123", "+44 7700 900 123",
         "+1 (212) 555-0100",

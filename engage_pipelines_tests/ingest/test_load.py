@@ -60,7 +60,10 @@ class House:
 
     def keys(self) -> list[str]:
         with self.warehouse.connection() as connection:
-            return [row[0] for row in connection.execute("select transaction_id from core.transactions order by 1").fetchall()]
+            return [
+                row[0]
+                for row in connection.execute("select transaction_id from core.transactions order by 1").fetchall()
+            ]
 
 
 @pytest.fixture

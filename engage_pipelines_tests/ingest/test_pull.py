@@ -45,7 +45,9 @@ def run(tmp_path: Path) -> Callable[..., Pulled]:
 
 
 def spooled(lake: Path) -> list[tuple[Window, tuple[str, ...]]]:
-    found = [(Window(m.window_start, m.window_end), m.location_ids) for _, m in Spool(lake, "acme", "orders").finished()]
+    found = [
+        (Window(m.window_start, m.window_end), m.location_ids) for _, m in Spool(lake, "acme", "orders").finished()
+    ]
     return sorted(found, key=lambda item: (item[0].start, item[1]))
 
 
@@ -124,6 +126,7 @@ def test_calls_are_counted_and_no_windows_is_no_work(tmp_path: Path) -> None:
         yield [client.call("GET", "orders").content]
 
     with scripted_vendor((200, {"id": "1"})) as vendor, VendorClient("acme", vendor.url) as client:
+
         def start(windows: Sequence[Window]) -> Pulled:
             return pull(client, entity(ask), source="acme", lake=tmp_path, windows=windows, location_ids=(),
                         options=Options())  # fmt: skip

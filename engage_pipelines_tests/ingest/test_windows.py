@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,9 @@ from engage_pipelines.ingest import cut, pull_range
 from engage_pipelines.settings import Settings, SourceSettings, parse_settings
 
 DAYS = st.dates(date(2024, 1, 1), date(2027, 12, 31))
-MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC))
+MOMENTS = st.integers(0, 4 * 365 * 24 * 60).map(
+    lambda minutes: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+)
 ZONES = st.sampled_from(["Europe/London", "UTC", "Asia/Tokyo", "America/New_York", "Pacific/Auckland"])
 
 
@@ -43,8 +47,22 @@ def test_windows_cover_the_range_without_gap_or_overlap(start: datetime, end: da
         assert windows == []
         return
     assert (windows[0].start, windows[-1].end) == (start, end)
-    assert all(earlier.end == later.start for earlier, later in zip(windows, windows[1:], strict=False))
+    assert all(earlier.end == later.start for earlier, later in pairwise(windows))
     assert all(timedelta(0) < w.end - w.start <= timedelta(days=days) for w in windows)
+
+
+@given(MOMENTS, MOMENTS, st.integers(1, 10), ZONES)
+@settings(deadline=None)
+def test_windows_of_a_zone_end_at_its_midnights_and_leave_no_gap_either(
+    start: datetime, end: datetime, days: int, zone: str
+) -> None:
+    windows = cut(start, end, days=days, zone=ZoneInfo(zone))
+    assert (windows == []) == (start >= end)
+    assert all(earlier.end == later.start for earlier, later in pairwise(windows))
+    assert all(window.start < window.end for window in windows)
+    assert all(window.end.astimezone(ZoneInfo(zone)).time() == time() for window in windows[:-1])
+    if windows:
+        assert (windows[0].start, windows[-1].end) == (start, end)
 
 
 @given(DAYS, st.integers(0, 5), ZONES)

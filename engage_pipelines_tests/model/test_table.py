@@ -47,7 +47,9 @@ def test_descriptions_are_kept_as_comments_quotes_and_all() -> None:
         for statement in PEOPLE.comments():
             connection.execute(statement)
         (table,) = connection.execute("select comment from duckdb_tables()").fetchall()
-        columns = connection.execute("select column_name, comment from duckdb_columns() where schema_name = 'core'").fetchall()
+        columns = connection.execute(
+            "select column_name, comment from duckdb_columns() where schema_name = 'core'"
+        ).fetchall()
     assert table == ("One row per person; it's theirs.",)
     assert dict(columns)["name"] == "Their 'name'."
     assert all(comment for _, comment in columns)

@@ -104,6 +104,7 @@ def test_a_failure_keeps_the_days_before_it(sandbox: Sandbox, tmp_path: Path, in
     assert rows(desk, f"{day} <= date '2024-03-31'") == [(24,)]
     assert rows(desk, f"{day} > date '2024-03-31'") == [(0,)]
     assert desk.bookmarks.through("square", "orders") == manifest.window_start
+    assert manifest.window_start == desk.settings.midnight(date(2024, 4, 1))
 
     desk.pull(source, desk.entity(source, "orders"), (date(2024, 4, 1), date(2024, 4, 1)))
     runner.run_days("nightly", (date(2024, 4, 1), DAYS[1]), CORE)

@@ -25,7 +25,9 @@ def till(tmp_path: Path) -> Loader:
 
 
 def test_core_adds_up_countable_receipts_per_currency_to_the_penny(till: Loader) -> None:
-    pennies = [order(f"E{n}", currency="EUR", total=0.1, lines=[{"id": "a", "name": "x", "total": 0.1}]) for n in range(3)]
+    pennies = [
+        order(f"E{n}", currency="EUR", total=0.1, lines=[{"id": "a", "name": "x", "total": 0.1}]) for n in range(3)
+    ]
     till.load(order("O1"), order("O2", total=12.5, tip=2.5), order("VOID", state="voided"), *pennies)
     assert core_totals(till.warehouse) == Totals(
         receipts=5, lines=7,
@@ -70,6 +72,4 @@ def test_windows_with_gaps_are_named(till: Loader) -> None:
     till.load(order("O1"), proofs=[{"id": "O1", "location_id": "L1"}])
     assert incomplete_windows(till.warehouse) == []
     till.load(order("O1"), proofs=[{"id": "O2", "location_id": "L2"}])
-    assert incomplete_windows(till.warehouse) == [
-        "orders L2 2026-11-18 00:00:00+00..2026-11-19 00:00:00+00: 1 missing"
-    ]
+    assert incomplete_windows(till.warehouse) == ["orders L2 2026-11-18 00:00:00+00..2026-11-19 00:00:00+00: 1 missing"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -86,7 +87,7 @@ def test_a_warehouse_that_another_holds_too_long_is_busy(tmp_path: Path) -> None
     patient, hurried = Warehouse(tmp_path), Warehouse(tmp_path, wait_seconds=0.05)
     with (
         patient.connection(),
-        pytest.raises(WarehouseBusyError, match="engage.duckdb: another process has held it"),
+        pytest.raises(WarehouseBusyError, match=r"engage\.duckdb: another process has held it"),
         hurried.connection(),
     ):
         pass
@@ -131,14 +132,19 @@ def test_two_processes_that_write_at_once_both_succeed(tmp_path: Path) -> None:
 
 def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
-    with pytest.raises(duckdb.ConversionException), warehouse.transaction() as connection:
-        connection.execute("insert into warehouse.core.stores (store_id, source, source_store_id, name, time_zone, "
-                           "currency, is_active, modified_at, load_id) values ('a','a','a','a','a','a',true,now(),'a')"
-                           )  # fmt: skip
-        connection.execute("select cast('x' as integer)")
-    with pytest.raises(ValueError, match="stop"), warehouse.transaction() as connection:
-        connection.execute("insert into warehouse.core.stores select * from core.stores")
-        raise ValueError("stop")
+
+    def write_and(fail: Callable[[duckdb.DuckDBPyConnection], object]) -> None:
+        with warehouse.transaction() as connection:
+            connection.execute(
+                "insert into warehouse.core.stores (store_id, source, source_store_id, name, time_zone, currency, "
+                "is_active, modified_at, load_id) values ('a', 'a', 'a', 'a', 'a', 'a', true, now(), 'a')"
+            )
+            fail(connection)
+
+    with pytest.raises(duckdb.ConversionException):
+        write_and(lambda connection: connection.execute("select cast('x' as integer)"))
+    with pytest.raises(ZeroDivisionError):
+        write_and(lambda _: 1 / 0)
     with warehouse.connection() as connection:
         assert connection.execute("select count(*) from core.stores").fetchall() == [(0,)]
 

@@ -98,7 +98,10 @@ BAD = [
     (order("BAD", lines={"id": "a"}), "a value does not fit its documented type"),
     (order("BAD", buyer="Jane"), "a value does not fit its documented type"),
     (order("BAD", lines=[{"id": "a", "name": "Tea", "total": "x"}]), "a value does not fit its documented type"),
-    (order("BAD", lines=[{"id": "a", "name": "Tea", "total": 1, "tax": 5}]), "a value does not fit its documented type"),
+    (
+        order("BAD", lines=[{"id": "a", "name": "Tea", "total": 1, "tax": 5}]),
+        "a value does not fit its documented type",
+    ),
     (order("BAD", lines=["a"]), "a value does not fit its documented type"),
     (order("BAD", total=None), "missing gross_amount"),
     (order("BAD", currency="ZZZ"), "unknown currency"),
@@ -235,7 +238,9 @@ def load_until_killed(folder: Path, entity: str, looks: int) -> None:
     load_window(Warehouse(folder / "warehouse"), replace(request, folder=deadly), now=NIGHT)
 
 
-@pytest.mark.parametrize(("entity", "looks"), [("orders", n) for n in (1, 3, 5, 6, 7)] + [("customers", n) for n in (4, 6, 7)])
+@pytest.mark.parametrize(
+    ("entity", "looks"), [("orders", n) for n in (1, 3, 5, 6, 7)] + [("customers", n) for n in (4, 6, 7)]
+)
 def test_a_process_that_is_killed_leaves_all_or_nothing_and_the_repeat_finishes(
     tmp_path: Path, entity: str, looks: int
 ) -> None:

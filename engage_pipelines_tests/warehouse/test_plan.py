@@ -128,7 +128,9 @@ def test_a_record_that_cannot_go_as_it_is_is_rejected_with_the_reason_and_not_se
     desk.till.load(order("BIG", total=5000))
     result = desk.plan()
     assert (result.counts, desk.keys()) == ({"rejected": 1}, [])
-    assert [(key, state, reason) for key, state, _, reason in result.notes] == [("acme:BIG", "rejected", "too much money")]
+    assert [(key, state, reason) for key, state, _, reason in result.notes] == [
+        ("acme:BIG", "rejected", "too much money")
+    ]
 
 
 def test_a_record_that_the_vendor_refused_is_not_sent_again_until_it_changes(desk: Desk) -> None:

@@ -1,0 +1,223 @@
+"""The commands against the stand-ins, in processes of their own: output, exit codes, and what they send."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from engage_pipelines.cli.application import app
+from engage_pipelines.model import TABLES
+from engage_pipelines.sandbox.server import Sandbox
+from engage_pipelines_tests import small_shop
+from engage_pipelines_tests.installation import KEYS, calls_of, write_settings
+
+ROOT = Path(__file__).parents[2]
+DAYS = ("--from", small_shop.FIRST_DAY.isoformat(), "--to", small_shop.LAST_DAY.isoformat())
+COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Engage:
+    """The command line in a folder with settings."""
+
+    folder: Path
+
+    def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("ENGAGE_", "DAGSTER_")) and k not in KEYS}
+        return subprocess.run(
+            [sys.executable, "-c", "from engage_pipelines.cli import main; main()", *arguments],
+            cwd=self.folder, env={**clean, **environment}, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+
+    def json(self, *arguments: str) -> Any:
+        """Run with `--json`; standard output is JSON and nothing else."""
+        done = self(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def engage(sandbox: Sandbox, tmp_path: Path) -> Engage:
+    write_settings(sandbox.url, tmp_path)
+    return Engage(tmp_path)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Engage:
+    """A folder without anything."""
+    return Engage(tmp_path)
+
+
+def _one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The error, which is the whole of what the command said; joined where the terminal's width broke it."""
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return " ".join(done.stderr.split())
+
+
+def test_the_list_of_commands_is_known() -> None:
+    assert COMMANDS == ["deliver", "demo", "dev", "load", "publish", "pull", "sandbox", "status", "tables"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command: str) -> None:
+    text = get_command(app).commands[command].help or ""  # type: ignore[attr-defined]
+    assert "Example" in text
+    assert f"engage {command}" in text
+
+
+def test_help_is_printed_and_is_no_error(bare: Engage) -> None:
+    done = bare("deliver", "--help")
+    assert done.returncode == 0
+    assert "engage deliver aiq" in done.stdout
+    assert "--dry-run" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("pull",), ("pull", "square", "--from", "yesterday"), ("deliver", "aiq", "--nonsense")]
+)
+def test_a_wrong_command_line_ends_with_2(bare: Engage, arguments: tuple[str, ...]) -> None:
+    assert bare(*arguments).returncode == 2
+
+
+def test_the_journey_step_by_step(engage: Engage, sandbox: Sandbox) -> None:
+    pulled = engage.json("pull", "square", *DAYS)
+    assert {row["entity"]: row["records"] for row in pulled}["orders"] == small_shop.RECEIPTS
+    loaded = engage.json("load", "square", *DAYS)
+    assert {row["entity"]: row["changed"] for row in loaded}["orders"] == small_shop.RECEIPTS
+
+    before = {vendor: calls_of(sandbox, vendor) for vendor in sandbox.frames}
+    planned = engage.json("deliver", "aiq", *DAYS, "--dry-run")
+    assert {row["flow"]: row["new"] for row in planned}["aiq/sales"] == small_shop.RECEIPTS - 2 + 1
+    assert {vendor: calls_of(sandbox, vendor) for vendor in sandbox.frames} == before
+    assert sandbox.stand_ins["aiq"].report()["sales"] == 0
+
+    delivered = engage.json("deliver", "aiq", *DAYS)
+    assert {row["flow"]: row["accepted"] for row in delivered}["aiq/sales"] == small_shop.RECEIPTS - 2 + 1
+    assert sandbox.stand_ins["aiq"].report()["sales"] == small_shop.RECEIPTS - 2 + 1
+    again = engage.json("deliver", "aiq", "--all")
+    assert [row["calls"] for row in again] == [0, 0, 0]
+
+    seen = engage.json("status")
+    assert seen["needs_a_person"] is False
+    assert seen["books"]["core"]["receipts"] == small_shop.RECEIPTS - 2 + 1
+    published = engage.json("publish")
+    assert Path(published["file"]).exists()
+    assert published["rows"]["core.transactions"] == small_shop.RECEIPTS + 1
+
+
+def test_history_goes_by_month(engage: Engage, sandbox: Sandbox) -> None:
+    engage.json("pull", "square", *DAYS)
+    engage.json("load", "square", *DAYS)
+    engage.json("deliver", "voyado", "stores")
+    rows = engage.json("deliver", "voyado", "contact_history", "receipt_history", "--month", "2024-03")
+    assert [row["flow"] for row in rows] == ["voyado/contact_history", "voyado/receipt_history"]
+    assert sandbox.stand_ins["voyado"].report()["receipts_by_channel"] == {"file": rows[1]["accepted"]}
+    missing = engage("deliver", "voyado", "receipt_history")
+    assert (missing.returncode, "--month 2026-09" in _one_line(missing)) == (3, True)
+    assert engage("deliver", "voyado", "receipt_history", "--month", "March").returncode == 3
+
+
+def test_tables_for_people_go_to_standard_error_and_bars_break_nothing(engage: Engage) -> None:
+    done = engage("pull", "square", "orders", *DAYS)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Pulled" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_missing_settings_and_keys_end_with_3_in_one_line(bare: Engage) -> None:
+    done = bare("pull", "square")
+    assert done.returncode == 3
+    assert _one_line(done).startswith("ConfigError:")
+    assert "engage.toml" in _one_line(done)
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_missing_key_is_named_before_anything_is_pulled(
+    engage: Engage, sandbox: Sandbox, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / ".env").write_text("".join(f"{key}={value}\n" for key, value in KEYS.items() if key != name))
+    done = engage("pull", "square", *DAYS)
+    assert done.returncode == 3
+    assert _one_line(done).startswith("CredentialsError:")
+    assert name in _one_line(done)
+    assert [calls_of(sandbox, vendor) for vendor in sandbox.frames] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("pull", "nonsense"), "square"),
+        (("pull", "square", "nonsense"), "inventory_counts"),
+        (("deliver", "nonsense"), "crmcom"),
+        (("deliver", "aiq", "nonsense"), "personas"),
+        (("pull", "square", "--from", "2024-04-02", "--to", "2024-04-01"), "before"),
+    ],
+)
+def test_a_wrong_name_says_which_there_are(engage: Engage, arguments: tuple[str, ...], word: str) -> None:
+    done = engage(*arguments)
+    assert done.returncode == 3
+    assert word in _one_line(done)
+
+
+def test_a_wrong_key_ends_with_3(engage: Engage, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("".join(f"{key}=wrong-{key}\n" for key in KEYS))
+    done = engage("pull", "square", "locations")
+    assert done.returncode == 3
+    assert "wrong-SQUARE" not in done.stderr
+
+
+def test_a_vendor_that_asks_to_come_back_much_later_ends_with_4(engage: Engage, sandbox: Sandbox) -> None:
+    sandbox.add_fault("square", kind="throttle", retry_after=86_400)
+    done = engage("pull", "square", "locations")
+    assert done.returncode == 4
+    assert "RetryableError" in _one_line(done)
+
+
+def test_a_vendor_that_breaks_its_contract_ends_with_5(engage: Engage, sandbox: Sandbox) -> None:
+    sandbox.add_fault("square", kind="broken_json")
+    done = engage("pull", "square", "locations")
+    assert done.returncode == 5
+    assert "ContractError" in _one_line(done)
+
+
+def test_something_that_needs_a_person_ends_with_1(engage: Engage, sandbox: Sandbox) -> None:
+    sandbox.add_fault("square", kind="missing_rows", route="orders/search", times=1)
+    engage.json("pull", "square", "locations", *DAYS)
+    engage.json("pull", "square", "orders", *DAYS)
+    done = engage("load", "square", "locations", "orders", *DAYS)
+    assert done.returncode == 1
+    assert "IncompleteError" in _one_line(done)
+    status = engage("status", "--json")
+    assert status.returncode == 1
+    assert json.loads(status.stdout)["incomplete"] == 1
+
+
+def test_status_works_before_anything_was_done(engage: Engage) -> None:
+    assert engage.json("status")["needs_a_person"] is False
+    assert engage("status").returncode == 0
+
+
+def test_tables_are_listed_in_three_forms(bare: Engage) -> None:
+    listed = bare.json("tables")
+    assert [f"{table['schema']}.{table['name']}" for table in listed] == [table.full_name for table in TABLES]
+    markdown = bare("tables", "--markdown")
+    assert markdown.stdout == (ROOT / "docs" / "tables.md").read_text()
+    assert bare("tables").returncode == 0
+
+
+def test_the_settings_file_can_be_named(engage: Engage, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    other = Engage(elsewhere)
+    assert other("status", "--json").returncode == 3
+    assert other("status", "--json", "--config", str(tmp_path / "engage.toml")).returncode == 0
+    assert other("status", "--json", ENGAGE_CONFIG=str(tmp_path / "engage.toml")).returncode == 0

@@ -1,0 +1,1 @@
+"""Mirror of `engage_pipelines.operations`."""

@@ -1,0 +1,63 @@
+"""The state of an installation at a glance, and its books."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from engage_pipelines.operations import Desk, keep_books, look
+from engage_pipelines.state import Settlement
+from engage_pipelines_tests.installation import rows
+from engage_pipelines_tests.small_shop import NOW
+
+
+def hold(desk: Desk, keys: list[str], state: str) -> None:
+    """Note receipts as if they had been sent to AIQ."""
+    desk.ledger.begin("aiq", "sales", "b", "run", [(key, "h") for key in keys], NOW)
+    desk.ledger.settle("aiq", "sales", [Settlement(key, state) for key in keys], NOW)
+
+
+def countable(desk: Desk) -> list[str]:
+    return [key for (key,) in rows(desk, "select transaction_id from core.transactions where is_countable order by 1")]
+
+
+def test_before_any_delivery_there_are_bookmarks_and_books_and_nothing_is_delivered(loaded: Desk) -> None:
+    status = look(loaded)
+    assert {entity for _, entity, _ in status.bookmarks} >= {"orders", "customers", "payments", "refunds"}
+    assert status.flows == []
+    assert (status.out_of_balance, status.incomplete, status.needs_a_person) == (0, 0, False)
+    assert status.books.core.receipts == len(countable(loaded))
+    assert {totals.receipts for totals in status.books.delivered.values()} == {0}
+
+
+def test_the_books_say_to_the_penny_what_each_platform_holds(loaded: Desk) -> None:
+    keys = countable(loaded)
+    hold(loaded, keys, "delivered")
+    books = keep_books(loaded)
+    held = books.delivered["aiq/sales"]
+    assert (held.receipts, held.lines, held.amount) == (books.core.receipts, books.core.lines, books.core.amount)
+    assert all(isinstance(amount, Decimal) for amount in held.amount.values())
+    assert books.delivered["voyado/receipts"].receipts == 0
+
+
+def test_the_live_stream_and_the_history_of_one_platform_are_one_line_in_the_books(loaded: Desk) -> None:
+    assert sorted(keep_books(loaded).delivered) == ["aiq/sales", "voyado/receipts"]
+
+
+def test_a_record_in_doubt_needs_a_person(loaded: Desk) -> None:
+    keys = countable(loaded)
+    hold(loaded, keys[:2], "delivered")
+    hold(loaded, keys[2:3], "in_doubt")
+    status = look(loaded)
+    assert [(flow.destination, flow.stream, flow.states) for flow in status.flows] == [
+        ("aiq", "sales", {"delivered": 2, "in_doubt": 1})
+    ]
+    assert status.needs_a_person
+
+
+def test_a_receipt_that_does_not_add_up_needs_a_person(loaded: Desk) -> None:
+    (key, *_) = countable(loaded)
+    rows(
+        loaded, f"update warehouse.core.transactions set total_amount = total_amount + 1 where transaction_id = '{key}'"
+    )
+    status = look(loaded)
+    assert (status.out_of_balance, status.needs_a_person) == (1, True)
