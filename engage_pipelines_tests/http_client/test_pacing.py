@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engage_pipelines.errors import ConfigError
+from engage_pipelines.errors import BudgetSpentError, ConfigError
 from engage_pipelines.http_client import Limits, Pacer, Rate, VendorClient, parse_rate
+from engage_pipelines.settings import child_environment
 from engage_pipelines_tests.fake_clock import FakeClock
 from engage_pipelines_tests.scripted_vendor import scripted_vendor
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 _RATES = st.lists(
     st.builds(Rate, st.integers(1, 8), st.sampled_from([0.5, 1.0, 3.0, 60.0])), min_size=1, max_size=3
 )  # fmt: skip
@@ -72,6 +78,74 @@ def test_threads_share_one_rate() -> None:
         left = sorted(pool.map(lambda _: pacer.wait(), range(60)))
     assert most_within(left, 1.0) == 3
     assert len(set(left)) == 20
+
+
+@given(_RATES, st.lists(st.tuples(st.integers(0, 2), st.floats(0, 2)), min_size=1, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_processes_that_share_a_file_keep_the_rates_together(
+    rates: list[Rate], callers: list[tuple[int, float]]
+) -> None:
+    clock = FakeClock()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "acme.pace"
+        pacers = [Pacer(rates, file=file, clock=clock.monotonic, sleep=clock.sleep) for _ in range(3)]
+        left = []
+        for caller, seconds in callers:
+            clock.seconds += seconds
+            pacers[caller].wait()
+            left.append(clock.seconds)
+    for rate in rates:
+        assert most_within(left, rate.seconds) <= rate.requests
+
+
+def ask_often(file: Path) -> None:
+    """What one of several processes does; prints when each request may leave."""
+    pacer = Pacer([Rate(3, 1.0)], file=file, clock=lambda: 1000.0, sleep=lambda seconds: None)
+    for _ in range(50):
+        print(1000.0 + pacer.wait())  # noqa: T201  that is how the parent hears of it
+
+
+def test_two_processes_at_once_share_one_rate(tmp_path: Path) -> None:
+    code = f"from {__name__} import *; ask_often(Path({str(tmp_path / 'acme.pace')!r}))"
+    children = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, env=child_environment(), stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    left = sorted(float(moment) for child in children for moment in child.communicate()[0].split())
+    assert len(left) == 100
+    assert most_within(left, 1.0) == 3
+
+
+def test_a_pause_is_kept_by_every_process_and_by_the_next_one(tmp_path: Path) -> None:
+    clock = FakeClock()
+    first, second = (Pacer([], file=tmp_path / "acme.pace", clock=clock.monotonic, sleep=clock.sleep) for _ in range(2))
+    first.pause(30)
+    assert second.wait() == 30.0
+    first.pause(10)
+    assert Pacer([], file=tmp_path / "acme.pace", clock=clock.monotonic, sleep=clock.sleep).wait() == 10.0
+
+
+def test_other_rates_begin_a_new_memory(tmp_path: Path) -> None:
+    clock = FakeClock()
+
+    def pacer(rate: Rate) -> Pacer:
+        return Pacer([rate], file=tmp_path / "acme.pace", clock=clock.monotonic, sleep=clock.sleep)
+
+    assert [pacer(Rate(1, 60.0)).wait(), pacer(Rate(2, 60.0)).wait()] == [0.0, 0.0]
+
+
+def test_a_spent_budget_of_a_day_is_told_and_not_waited_for() -> None:
+    clock = FakeClock()
+    pacer = Pacer([Rate(5, 1.0), Rate(2, 86_400.0)], clock=clock.monotonic, sleep=clock.sleep)
+    pacer.wait()
+    pacer.wait()
+    for _ in range(20):
+        # Nothing is counted: asking again does not push the reset away.
+        with pytest.raises(BudgetSpentError, match=r"budget of 2/d is spent until \d{4}-") as raised:
+            pacer.wait()
+        assert raised.value.retry_at is not None
+    clock.seconds += 90_000
+    assert pacer.wait() == 0.0
 
 
 def test_no_more_requests_are_in_flight_than_allowed() -> None:

@@ -11,7 +11,6 @@ import pytest
 from engage_pipelines.errors import ConfigError, CredentialsError
 from engage_pipelines.http_client import Limits, Rate
 from engage_pipelines.operations import Desk
-from engage_pipelines.operations.desk import _limits
 from engage_pipelines.settings import DestinationSettings
 from engage_pipelines.warehouse import Selection
 from engage_pipelines_tests.installation import KEYS, desk_of
@@ -54,12 +53,14 @@ def test_a_days_range_is_the_operators(tmp_path: Path) -> None:
     assert f"{start:%d %H:%M} {end:%d %H:%M}" == "31 00:00 31 23:00"
 
 
-def test_the_documented_limits_hold_until_the_settings_say_otherwise() -> None:
-    documented = Limits(rates=(Rate(5, 1.0),), in_flight=3)
-    assert _limits(documented, DestinationSettings()) == documented
-    tighter = DestinationSettings(rates=("1/s", "10/min"), in_flight=1)
-    assert _limits(documented, tighter) == Limits((Rate(1, 1.0), Rate(10, 60.0)), 1)
-    assert _limits(documented, DestinationSettings(rates=())).rates == ()
+def test_the_documented_limits_hold_until_the_settings_say_otherwise(tmp_path: Path) -> None:
+    desk = desk_of(NOWHERE, tmp_path)
+    documented = replace(desk.destination("aiq"), limits=Limits(rates=(Rate(5, 1.0),), in_flight=3))
+    plain = desk._limits(documented, DestinationSettings())
+    assert (plain.rates, plain.in_flight) == ((Rate(5, 1.0),), 3)
+    tighter = desk._limits(documented, DestinationSettings(rates=("1/s", "10/min"), in_flight=1))
+    assert (tighter.rates, tighter.in_flight) == ((Rate(1, 1.0), Rate(10, 60.0)), 1)
+    assert desk._limits(documented, DestinationSettings(rates=())).rates == ()
 
 
 def test_a_loaded_shop_can_be_previewed_without_a_key_or_a_vendor(loaded: Desk) -> None:
