@@ -9,6 +9,7 @@ shop, `filling <n>/<total>` on stderr.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 import threading
@@ -242,7 +243,9 @@ def serve(
 
 def _stop_with_stdin(server: uvicorn.Server) -> None:
     # The parent holds the other end: however it dies, this one goes with it.
-    sys.stdin.buffer.read()
+    # Below Python's buffer: its lock would still be held when the interpreter ends.
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
     server.should_exit = True
 
 
