@@ -137,7 +137,10 @@ def set_variables(connection: Connection, variables: Mapping[str, Any]) -> None:
             connection.execute(f"set variable {name} = map(?::varchar[], ?::varchar[])", [keys, values])
         elif isinstance(value, tuple | list):
             connection.execute(f"set variable {name} = ?::varchar[]", [[str(v) for v in value]])
-        elif value is None or isinstance(value, bool | int | date):
+        elif value is None:
+            # Without a type it would be an integer to DuckDB 1.5.
+            connection.execute(f"set variable {name} = null::varchar")
+        elif isinstance(value, bool | int | date):
             connection.execute(f"set variable {name} = ?", [value])
         else:
             connection.execute(f"set variable {name} = ?::varchar", [str(value)])

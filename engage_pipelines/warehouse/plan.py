@@ -135,28 +135,32 @@ def _select(connection: Connection, request: PlanRequest) -> None:
 
 def _shape(connection: Connection, request: PlanRequest) -> None:
     """Run the stream's SQL: at once, or receipt by receipt in slices, so that memory does not grow with history."""
+    # Typed beforehand: a reason that is null in every row of a slice has no type of its own.
+    connection.execute(
+        "create temp table shaped (record_key varchar, payload varchar, skipped_reason varchar, "
+        "rejected_reason varchar, weight integer)"
+    )
     sql = (request.folder / request.stream.sql).read_text().strip().rstrip(";")
+    shape = f"insert into shaped by name select * from ({sql})"
     if request.stream.selects != "transactions":
         connection.execute("create temp view selected as from considered")
-        connection.execute(f"create temp table shaped as {sql}")
+        connection.execute(shape)
         return
     connection.execute(
         "create temp table sliced as select *, (row_number() over (order by business_on, transaction_id) - 1) "
         f"// {_SLICE} as slice from considered"
     )
-    connection.execute("set variable slice = 0")
+    connection.execute("set variable slice = 0::bigint")
     connection.execute("create temp view selected as select * exclude (slice) from sliced where slice = "
                        "getvariable('slice')")  # fmt: skip
-    connection.execute(f"create temp table shaped as {sql}")
+    connection.execute(shape)
     last = connection.execute("select max(slice) from sliced").fetchone()
     for number in range(1, ((last[0] or 0) if last else 0) + 1):
         connection.execute("set variable slice = ?", [number])
-        connection.execute(f"insert into shaped {sql}")
+        connection.execute(shape)
 
 
 def _compare(connection: Connection, request: PlanRequest) -> None:
-    columns = {row[0] for row in connection.execute("describe shaped").fetchall()}
-    weight = "weight" if "weight" in columns else "1"
     changed = "diverged" if request.stream.immutable else "send_changed"
     # A preview may meet rows that a run would settle by the stream's policy before it plans.
     held = "l.state in ('in_doubt', 'sending')" if request.stream.in_doubt.policy == "hold" else "false"
@@ -164,8 +168,8 @@ def _compare(connection: Connection, request: PlanRequest) -> None:
         f"""
         create temp table compared as
         with hashed as (
-            select record_key, payload, skipped_reason, rejected_reason, {weight} as weight,
-                md5(coalesce(cast(payload as varchar), '')) as payload_hash
+            select record_key, payload, skipped_reason, rejected_reason, coalesce(weight, 1) as weight,
+                md5(coalesce(payload, '')) as payload_hash
             from shaped
         )
         select h.*,
@@ -197,8 +201,8 @@ def _write(connection: Connection, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     # Row groups stay small: the sender reads them one after the other and must not hold the whole plan.
     connection.execute(
-        f"copy (select record_key, cast(payload as varchar) as payload, payload_hash, cast(weight as integer) as "
-        f"weight from compared where starts_with(action, 'send_') order by record_key) to {quoted(file)} "
+        f"copy (select record_key, payload, payload_hash, weight "
+        f"from compared where starts_with(action, 'send_') order by record_key) to {quoted(file)} "
         "(format parquet, compression zstd, row_group_size 4096)"
     )
 
