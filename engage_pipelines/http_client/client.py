@@ -46,6 +46,10 @@ except PackageNotFoundError:  # run from a source tree that was never installed
     USER_AGENT = "EngagePipelines/0"
 
 
+# Seconds; an absurd Retry-After must not silence an account for longer than one nightly run.
+_LONGEST_PAUSE = 86_400.0
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -107,7 +111,14 @@ class VendorClient:
         self.calls = 0
         # Processes that share an account need a clock that means the same to all of them.
         clock = time.time if self.limits.shared else monotonic
-        self.pacer = Pacer(self.limits.rates, file=self.limits.shared, clock=clock, sleep=sleep)
+        self.pacer = Pacer(
+            self.limits.rates,
+            file=self.limits.shared,
+            clock=clock,
+            sleep=sleep,
+            patience=self.retry.patience,
+            name=vendor,
+        )
         self._secrets = tuple(secrets)
         self._sleep = sleep
         self._now = now
@@ -218,6 +229,9 @@ class VendorClient:
         wait = self.retry.next_wait(attempt, asked)
         seen = f"status {answer.status}" if answer else type(problem).__name__
         if wait is None:
+            if asked is not None:
+                # Also whoever comes next, in whatever process, leaves the vendor alone for as long.
+                self.pacer.pause(min(asked, _LONGEST_PAUSE))
             retry_at = now + timedelta(seconds=asked) if asked else None
             tries = f"after {attempt} {'try' if attempt == 1 else 'tries'}"
             later = f"; the vendor asks to come back at {retry_at:%Y-%m-%d %H:%M:%S %Z}" if retry_at else ""

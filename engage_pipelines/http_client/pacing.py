@@ -22,7 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from engage_pipelines.errors import BudgetSpentError, ConfigError
+from engage_pipelines.errors import BudgetSpentError, ConfigError, RetryableError
 
 _UNITS = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0,
           "h": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0}  # fmt: skip
@@ -92,6 +92,8 @@ class Pacer:
         file: the shared memory; made when missing, begun anew when the rates change.
         clock: seconds; wall-clock time where processes share.
         sleep: how to wait.
+        patience: longest pause, in seconds, that a request waits for in place.
+        name: of the vendor, for messages.
     """
 
     def __init__(
@@ -101,10 +103,14 @@ class Pacer:
         file: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        patience: float = math.inf,
+        name: str = "the vendor",
     ) -> None:
         self._rates = tuple(rates)
         self._clock = clock
         self._sleep = sleep
+        self._patience = patience
+        self._name = name
         self._thread_lock = threading.Lock()
         self._process_lock = FileLock(file.with_suffix(".lock")) if file else nullcontext()
         self._memory = self._open(file) if file else bytearray(_empty(self._rates))
@@ -114,9 +120,11 @@ class Pacer:
 
         Raises:
             BudgetSpentError: a budget of a day or longer is spent; says when it resets. Nothing is counted.
+            RetryableError: the vendor asked for a pause that is longer than our patience, and it is not over.
         """
         with self._thread_lock, self._process_lock:
             now = self._clock()
+            self._refuse_a_long_pause(now)
             slots = [self._slot(number) for number in range(len(self._rates))]
             leaves_at = max([now, self._paused_until(), *(self._free_at(n, slot, now) for n, slot in enumerate(slots))])
             for number, slot in enumerate(slots):
@@ -134,6 +142,13 @@ class Pacer:
     def _paused_until(self) -> float:
         return float(_HEADER.unpack_from(self._memory, 0)[1])
 
+    def _refuse_a_long_pause(self, now: float) -> None:
+        left = self._paused_until() - now
+        if left > self._patience:
+            moment = datetime.now(UTC) + timedelta(seconds=left)
+            message = f"{self._name} asked to be left alone until {moment:%Y-%m-%d %H:%M:%S %Z}"
+            raise RetryableError(message, retry_at=moment)
+
     def _slot(self, number: int) -> int:
         """Where the departure is that left `requests` ago."""
         offset = _offset(self._rates, number)
@@ -147,7 +162,7 @@ class Pacer:
         free_at = float(oldest) + rate.seconds + margin(rate)
         if rate.seconds >= _DAY and free_at > now:
             reset = datetime.now(UTC) + timedelta(seconds=free_at - now)
-            message = f"the budget of {rate} is spent until {reset:%Y-%m-%d %H:%M:%S %Z}"
+            message = f"{self._name}: the budget of {rate} is spent until {reset:%Y-%m-%d %H:%M:%S %Z}"
             raise BudgetSpentError(message, retry_at=reset)
         return free_at
 

@@ -292,7 +292,7 @@ class Desk:
         return Limits(
             rates=rates,
             in_flight=configured.in_flight or documented.in_flight,
-            shared=self.settings.data / "state" / "pacing" / f"{vendor.name}.rates" if rates else None,
+            shared=self.settings.data / "state" / "pacing" / f"{vendor.name}.rates",
         )
 
     def _delivery(self, destination: Destination) -> Delivery:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engage_pipelines.errors import BudgetSpentError, ConfigError
+from engage_pipelines.errors import BudgetSpentError, ConfigError, RetryableError
 from engage_pipelines.http_client import Limits, Pacer, Rate, VendorClient, parse_rate
 from engage_pipelines.settings import child_environment
 from engage_pipelines_tests.fake_clock import FakeClock
@@ -123,6 +123,19 @@ def test_a_pause_is_kept_by_every_process_and_by_the_next_one(tmp_path: Path) ->
     assert second.wait() == 30.0
     first.pause(10)
     assert Pacer([], file=tmp_path / "acme.pace", clock=clock.monotonic, sleep=clock.sleep).wait() == 10.0
+
+
+def test_a_pause_beyond_our_patience_is_told_at_once_to_every_process_until_it_is_over(tmp_path: Path) -> None:
+    clock = FakeClock()
+
+    def pacer() -> Pacer:
+        return Pacer([], file=tmp_path / "acme.pace", clock=clock.monotonic, sleep=clock.sleep, patience=60)
+
+    pacer().pause(1200)
+    with pytest.raises(RetryableError, match="asked to be left alone until"):
+        pacer().wait()
+    clock.seconds += 1150
+    assert pacer().wait() == 50.0
 
 
 def test_other_rates_begin_a_new_memory(tmp_path: Path) -> None:
