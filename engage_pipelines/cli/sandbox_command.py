@@ -17,10 +17,17 @@ from engage_pipelines.cli.output import bars, console, print_json
 from engage_pipelines.settings import child_environment
 
 Data = Annotated[Path, typer.Option(help="Folder that everything is written to.")]
+Receipts = Annotated[int, typer.Option(min=50, help="Receipts of the made-up shop.")]
 ShopFile = Annotated[Path | None, typer.Option(help="Parquet file of a real shop; default what the demo left.")]
 
 
-def sandbox(shop: ShopFile = None, receipts: int = 20_000, data: Data = Path("data"), *, as_json: bool = False) -> None:
+def sandbox(
+    shop: ShopFile = None,
+    receipts: Receipts = 20_000,
+    data: Data = Path("data"),
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print address and settings file as JSON on stdout.")] = False,
+) -> None:
     """Run the stand-ins for Square, AIQ, CRM.COM and Voyado until Ctrl-C.
 
     Example: `engage sandbox`, then look at the address it prints with `/_sandbox/` behind it.
@@ -37,7 +44,7 @@ def sandbox(shop: ShopFile = None, receipts: int = 20_000, data: Data = Path("da
 
 def dev(
     shop: ShopFile = None,
-    receipts: int = 20_000,
+    receipts: Receipts = 20_000,
     data: Data = Path("data"),
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
 ) -> None:
