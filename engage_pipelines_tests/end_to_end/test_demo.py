@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -87,12 +88,20 @@ def _killed_at(demo: Demo, reached: Callable[[Path], bool], later: float) -> Non
     child = demo.start("--receipts", RECEIPTS)
     deadline = time.monotonic() + NO_WAY_OUT
     while not reached(demo.data):
-        if child.poll() is not None or time.monotonic() > deadline:
+        if _has_ended(child, within=0.02) or time.monotonic() > deadline:
             kill_if_alive(child)
             pytest.fail(f"never came to {reached.__name__}")
-        time.sleep(0.02)
-    time.sleep(later)
+    _has_ended(child, within=later)
     kill(child)
+
+
+def _has_ended(child: Any, *, within: float) -> bool:
+    """Wait for the run's own end, no longer than that."""
+    try:
+        child.wait(timeout=within)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def test_a_run_that_is_killed_three_times_balances_and_the_one_after_it_sends_nothing(tmp_path: Path) -> None:
