@@ -19,7 +19,7 @@ from engage_pipelines.ingest.load import OnWindow
 from engage_pipelines.settings import DestinationSettings, Settings, SourceSettings
 from engage_pipelines.sources import SOURCES
 from engage_pipelines.state import Bookmarks, Ledger, open_state
-from engage_pipelines.warehouse import Published, Selection, Warehouse, publish
+from engage_pipelines.warehouse import Published, Selection, Warehouse, earliest_window_loaded_since, publish
 
 Progress = Callable[[int, int], None]
 # (flow, e.g. `aiq/sales`) -> something that hears of (done, total).
@@ -238,11 +238,7 @@ class Desk:
         whole = [run for run in runs if run["ended_at"] is not None and not run["pending_count"]]
         # Before the first delivery nothing is owed: history in the warehouse is delivered on request only.
         since = (whole[-1:] or runs[:1] or [{"started_at": self.now()}])[0]["started_at"]
-        with self.warehouse.connection() as connection:
-            row = connection.execute(
-                "select min(window_start_at) from ops.loads where loaded_at >= ?", [since]
-            ).fetchone()
-        return row[0] if row and row[0] else start
+        return earliest_window_loaded_since(self.warehouse, since) or start
 
     def _pull_range(
         self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from engage_pipelines.operations.books import Books, FlowStanding, keep_books
 from engage_pipelines.operations.desk import Desk
-from engage_pipelines.warehouse import receipts_out_of_balance
+from engage_pipelines.warehouse import incomplete_windows, quarantine_counts, receipts_out_of_balance
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,11 @@ def look(desk: Desk) -> Status:
     standings: dict[tuple[str, str], dict[str, int]] = {}
     for (destination, stream, state), count in sorted(desk.ledger.states().items()):
         standings.setdefault((destination, stream), {})[state] = count
-    with desk.warehouse.connection() as connection:
-        quarantined = connection.execute(
-            "select entity, reason, count(*) from ops.quarantine group by all order by 3 desc"
-        ).fetchall()
-        row = connection.execute("select count(*) from ops.completeness where not is_complete").fetchone()
     return Status(
         bookmarks=desk.bookmarks.all(),
         flows=[FlowStanding(d, s, states) for (d, s), states in standings.items()],
         books=keep_books(desk),
         out_of_balance=len(receipts_out_of_balance(desk.warehouse)),
-        quarantined={(entity, reason): count for entity, reason, count in quarantined},
-        incomplete=int(row[0]) if row else 0,
+        quarantined=quarantine_counts(desk.warehouse),
+        incomplete=len(incomplete_windows(desk.warehouse)),
     )

@@ -9,8 +9,10 @@ from engage_pipelines.warehouse.books import (
     core_totals,
     delivered_totals,
     duplicate_keys,
+    earliest_window_loaded_since,
     incomplete_windows,
     payments_apart,
+    quarantine_counts,
     receipts_out_of_balance,
 )
 from engage_pipelines.warehouse.database import Warehouse
@@ -32,10 +34,12 @@ __all__ = [
     "core_totals",
     "delivered_totals",
     "duplicate_keys",
+    "earliest_window_loaded_since",
     "incomplete_windows",
     "load_window",
     "payments_apart",
     "publish",
+    "quarantine_counts",
     "receipts_out_of_balance",
     "write_plan",
 ]

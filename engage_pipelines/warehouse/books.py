@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -65,6 +66,22 @@ def incomplete_windows(warehouse: Warehouse) -> list[str]:
             "|| missing_count || ' missing' from ops.completeness where not is_complete order by 1"
         ).fetchall()
     return [row[0] for row in rows]
+
+
+def quarantine_counts(warehouse: Warehouse) -> dict[tuple[str, str], int]:
+    """(entity, reason) -> records in quarantine, most first."""
+    with warehouse.connection() as connection:
+        rows = connection.execute(
+            "select entity, reason, count(*) from ops.quarantine group by all order by 3 desc"
+        ).fetchall()
+    return {(entity, reason): count for entity, reason, count in rows}
+
+
+def earliest_window_loaded_since(warehouse: Warehouse, moment: datetime) -> datetime | None:
+    """Start of the earliest window among the loads that committed at or after a moment."""
+    with warehouse.connection() as connection:
+        row = connection.execute("select min(window_start_at) from ops.loads where loaded_at >= ?", [moment]).fetchone()
+    return row[0] if row else None
 
 
 def _totals(connection: Connection, file: str) -> Totals:
