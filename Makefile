@@ -8,16 +8,20 @@ DATA ?= data
 RECEIPTS ?= 20000
 PORT ?= 3000
 SHOP ?=
+SEED ?=
+MINUTES ?= 5
 READY := $(VENV)/.ready
 SHOP_OPTION := $(if $(SHOP),--shop "$(SHOP)",)
+SEED_OPTION := $(if $(SEED),--seed "$(SEED)",)
 
-.PHONY: help demo dev test check clean lock
+.PHONY: help demo dev test check chaos clean lock
 
 help:
 	@echo "make demo    the whole loop on loopback, with proof (SHOP=<parquet> for a real shop, RECEIPTS=<n>)"
 	@echo "make dev     the stand-ins and the Dagster UI on what the demo left (PORT=$(PORT))"
 	@echo "make test    all tests"
 	@echo "make check   lint, format, types, floors"
+	@echo "make chaos   random faults and kills, then every row is compared (SEED=<n>, MINUTES=$(MINUTES))"
 	@echo "make clean   remove everything that was made here"
 
 demo: $(READY)
@@ -34,6 +38,9 @@ check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+chaos: $(READY)
+	@$(BIN)/python -m engage_pipelines_tests.chaos $(SEED_OPTION) --minutes $(MINUTES) --data $(DATA)/chaos
 
 clean:
 	find $(DATA) -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} + 2>/dev/null || true

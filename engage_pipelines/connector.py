@@ -155,12 +155,25 @@ class BatchLimits:
     lines: int | None = None
 
 
+# What a look at the platform tells of a record that may or may not have arrived. `unknown`: it cannot tell, or not yet.
+Verdict = Literal["there", "absent", "unknown"]
+Policy = Literal["resend", "verify", "hold"]
+
+
 @dataclass(frozen=True, slots=True)
 class InDoubt:
-    """What happens to records of a run that died between sending and noting, and why that is safe."""
+    """What happens to records that may or may not have arrived, and why that is safe.
 
-    policy: Literal["resend", "hold"]
+    Attributes:
+        policy: `resend` (sent again exactly as it was), `verify` (looked up first), `hold` (a person decides).
+        reason: why the platform's documents allow it.
+        verify: looks up each record of a batch as it was sent; exactly one verdict per key, in order. Reads only.
+            Where it is given, engage.toml may choose `verify` instead of the policy here; `hold` may always be chosen.
+    """
+
+    policy: Policy
     reason: str
+    verify: Callable[[Any, Batch], Sequence[Verdict]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +202,9 @@ class Stream:
         history: True if it carries the months before go-live.
         after: streams of the same destination that must have run before.
         elsewhere: the skipped_reason that means "another stream carries this record".
+        personal: names of the payload's fields, at any depth, whose values identify a person: masked wherever a
+            payload is shown.
+        correction: SQL file that corrects a record which the vendor cannot change, see `warehouse/corrections.py`.
     """
 
     name: str
@@ -205,6 +221,8 @@ class Stream:
     history: bool = False
     after: tuple[str, ...] = ()
     elsewhere: str | None = None
+    personal: frozenset[str] = frozenset()
+    correction: str | None = None
 
     @property
     def ledger_name(self) -> str:

@@ -36,6 +36,7 @@ def build_defs(settings: Settings | None = None, *, desk: Desk | None = None) ->
             *([checks.receipts_add_up(desk), checks.windows_are_complete(desk)] if "transactions" in loaded else []),
             *([checks.payments_agree(desk)] if "payments" in loaded else []),
             *(checks.nothing_in_doubt(desk, destination, stream) for destination, stream in streams),
+            *(checks.nothing_refused(desk, destination, stream) for destination, stream in streams),
         ],
         jobs=[nightly, *([history] if any(stream.history for _, stream in streams) else [])],
         schedules=[jobs.nightly_schedule(desk, nightly)],

@@ -8,6 +8,7 @@
     ├── UnknownOutcomeError    the vendor may or may not have done it: look before repeating
     ├── RejectedError          the vendor refused this record or batch; never send the same again
     ├── ContractError          the vendor's answer is not what its documents say
+    ├── GuardError             a delivery jumps beyond what is usual: look at it, then allow it or fix it
     ├── IncompleteError        fewer records landed than the vendor says it has
     └── WarehouseBusyError     another process holds the warehouse; wait or find it
 
@@ -66,6 +67,10 @@ class RejectedError(EngageError):
 
 class ContractError(EngageError):
     """The vendor's answer is not what its documents say: the connector needs a look."""
+
+
+class GuardError(EngageError):
+    """A delivery is far larger, or changes far more, than is usual: nothing was sent, a person must look."""
 
 
 class IncompleteError(EngageError):

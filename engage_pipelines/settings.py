@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
@@ -107,6 +107,15 @@ class Schedules(_Section):
     enabled: bool = False
 
 
+class GuardSettings(_Section):
+    """`[guard]`: how far a delivery may jump before a person must look."""
+
+    growth: float = Field(10, ge=1)
+    changed_share: float = Field(0.5, gt=0, le=1)
+    gone_share: float = Field(0.2, gt=0, le=1)
+    floor: int = Field(1000, ge=0)
+
+
 class _Connector(BaseModel):
     # The keys that are not named here belong to the connector's own options model.
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -134,6 +143,7 @@ class DestinationSettings(_Connector):
     """`[destinations.<name>]`: what every platform needs; its own keys stand beside these."""
 
     batch_items: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    in_doubt: dict[str, Literal["resend", "verify", "hold"]] = Field(default_factory=dict)
 
 
 class Settings(_Section):
@@ -144,6 +154,7 @@ class Settings(_Section):
     warehouse: WarehouseSettings = WarehouseSettings()
     state: StateSettings = StateSettings()
     schedules: Schedules = Schedules()
+    guard: GuardSettings = GuardSettings()
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
     destinations: dict[str, DestinationSettings] = Field(default_factory=dict)
     stores: dict[str, dict[str, str]] = Field(default_factory=dict)

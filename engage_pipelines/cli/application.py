@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from engage_pipelines.cli import demo_command, looking, moving, sandbox_command
+from engage_pipelines.cli import casework, demo_command, looking, moving, sandbox_command, tracing
 
 app = typer.Typer(
     name="engage",
@@ -21,4 +21,8 @@ app.command()(moving.load)
 app.command()(moving.deliver)
 app.command()(moving.publish)
 app.command()(looking.status)
+app.add_typer(casework.rejected, name="rejected")
+app.command()(casework.resolve)
+app.add_typer(casework.diverged, name="diverged")
+app.command()(tracing.trace)
 app.command()(looking.tables)

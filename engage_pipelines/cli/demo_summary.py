@@ -80,7 +80,7 @@ def _stage_row(name: str, totals: dict[str, Any]) -> tuple[Any, ...]:
 def _flows(desk: Desk, since: datetime) -> list[dict[str, Any]]:
     """One entry per flow; the runs of a flow (one per month of history) are added up."""
     flows: dict[str, dict[str, Any]] = {}
-    for run in desk.ledger.runs_since(since):
+    for run in desk.runs.since(since):
         name = f"{run['destination']}/{run['stream']}"
         zero = {"flow": name, "source_records": 0, **dict.fromkeys(_COUNTS, 0), "skipped": {}}
         flow = flows.setdefault(name, {**zero, "calls": 0, "minimal_calls": 0, "seconds": 0.0})

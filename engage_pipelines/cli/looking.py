@@ -6,13 +6,18 @@ from dataclasses import asdict
 from typing import Any
 
 import typer
+from rich.markup import escape
 
 from engage_pipelines.cli.moving import Config, Json
-from engage_pipelines.cli.output import NEEDS_A_PERSON, plain, print_json, print_table
+from engage_pipelines.cli.output import NEEDS_A_PERSON, console, plain, print_json, print_table
 from engage_pipelines.model import TABLES, tables_page
 from engage_pipelines.operations import Desk, Status, look
 from engage_pipelines.settings import load_settings
+from engage_pipelines.state.queue import Pile
 from engage_pipelines.warehouse import Totals
+
+# Kinds of refusals that are shown; the list of all is a command of its own.
+_PILES = 10
 
 
 def status(*, config: Config = None, as_json: Json = False) -> None:
@@ -59,9 +64,36 @@ def _print_status(seen: Status) -> None:
         rows = [(entity, reason, count) for (entity, reason), count in seen.quarantined.items()]
         print_table("Quarantine", ["entity", "reason", "records"], rows)
     print_table("Needs a person", ["what", "count"], [
-        ("records in doubt", sum(f.states.get("in_doubt", 0) for f in seen.flows)),
+        ("records in doubt", sum(each.records for each in seen.in_doubt)),
         ("receipts out of balance", seen.out_of_balance), ("incomplete windows", seen.incomplete),
     ])  # fmt: skip
+    _print_waiting(seen)
+
+
+def _print_waiting(seen: Status) -> None:
+    """What waits in the ledger, each with its way out."""
+    if seen.in_doubt:
+        doubtful = [(f"{each.destination}/{each.stream}", each.records, each.policy) for each in seen.in_doubt]
+        print_table("In doubt", ["flow", "records", "the next run will"], doubtful)
+        _way_out("engage resolve [DESTINATION STREAM KEY --sent|--not-sent]")
+    if seen.rejected:
+        refused = [_pile(pile) for pile in seen.rejected[:_PILES]]
+        print_table("Refused", ["flow", "records", "code", "reason"], refused)
+        more = sum(pile.records for pile in seen.rejected[_PILES:])
+        _way_out("engage rejected list, then show, fix, replay or discard" + (f"; {more:,} more" if more else ""))
+    if seen.diverged:
+        changed = [_pile(pile) for pile in seen.diverged[:_PILES]]
+        print_table("Changed after delivery", ["flow", "records", "code", "what happened"], changed)
+        _way_out("engage diverged list")
+
+
+def _pile(pile: Pile) -> tuple[str, int, str, str]:
+    # What a platform said may look like markup.
+    return f"{pile.destination}/{pile.stream}", pile.records, escape(pile.vendor_code or ""), escape(pile.reason or "")
+
+
+def _way_out(command: str) -> None:
+    console.print(f"Way out: {command}", highlight=False, markup=False)
 
 
 def print_totals(stages: dict[str, Totals]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engage_pipelines.cli.output import NEEDS_A_PERSON, bars, print_json, print_table
+from engage_pipelines.cli.output import NEEDS_A_PERSON, bars, console, print_json, print_table
 from engage_pipelines.connector import Destination, Stream
 from engage_pipelines.errors import ConfigError
 from engage_pipelines.operations import Desk
@@ -82,6 +83,7 @@ def deliver(
     everything: Annotated[bool, typer.Option("--all", help="Consider all records, not those of some days.")] = False,
     reread: Reread = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
+    yes_really: Annotated[bool, typer.Option("--yes-really", help="Send even what the guard rails refuse.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -101,9 +103,11 @@ def deliver(
             declared = desk.stream(platform, name)
             days = None if everything else _days(desk, first, last)
             selection = _selection(desk, platform, declared, days, month, reread=reread)
-            act = desk.preview if dry_run else desk.deliver
-            rows.append(asdict(act(platform, declared, selection)))
-    _show("Would deliver" if dry_run else "Delivered", rows, as_json=as_json)
+            if dry_run:
+                rows.append(asdict(desk.preview(platform, declared, selection)))
+            else:
+                rows.append(asdict(desk.deliver(platform, declared, selection, yes_really=yes_really)))
+    _show_previews(rows, as_json=as_json) if dry_run else _show("Delivered", rows, as_json=as_json)
     if any(row["in_doubt"] for row in rows):
         raise typer.Exit(NEEDS_A_PERSON)
 
@@ -153,6 +157,21 @@ def _selection(
             raise ConfigError(f"--month {month!r}: write it as YYYY-MM") from None
         return Selection(business=(begin, min((begin + timedelta(days=31)).replace(day=1), go_live_on)))
     return Selection() if days is None else desk.touched(platform, stream, days, reread=reread)
+
+
+def _show_previews(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Counts in one table; the first payloads and what a run would stop at below it."""
+    if as_json:
+        print_json(rows)
+        return
+    apart = ("first", "warnings")
+    _show("Would deliver", [{k: v for k, v in row.items() if k not in apart} for row in rows], as_json=False)
+    for row in rows:
+        if row["first"]:
+            payloads = [(key, json.dumps(payload, ensure_ascii=False)) for key, payload in row["first"].items()]
+            print_table(f"First of {row['flow']}", ["record_key", "payload (masked)"], payloads)
+        for warning in row["warnings"]:
+            console.print(f"{row['flow']}: a run would stop: {warning} (then --yes-really)", style="yellow")
 
 
 def _show(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -21,26 +21,25 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class PlannedBatch:
-    """Records of one call: keys, payload hashes, payloads, and an id that depends on nothing else."""
+    """Records of one call: keys, payload hashes, payloads, and an id that depends on nothing else.
+
+    `in_doubt` names those that may have arrived with an earlier attempt.
+    """
 
     id: str
     keys: tuple[str, ...]
     hashes: tuple[str, ...]
     payloads: tuple[bytes, ...]
+    in_doubt: frozenset[str] = frozenset()
 
     def table(self) -> pa.Table:
         """The batch as Arrow rows `record_key, payload`."""
         payloads = pa.array([p.decode() for p in self.payloads], pa.string())
         return pa.table({"record_key": pa.array(self.keys, pa.string()), "payload": payloads})
 
-    def halves(self) -> tuple[PlannedBatch, PlannedBatch]:
-        """The batch in two halves, for finding what a vendor refuses in it."""
-        middle = len(self.keys) // 2
-        return self.part(0, middle), self.part(middle, len(self.keys))
-
     def part(self, start: int, end: int) -> PlannedBatch:
         """Records `start..end` as a batch of their own."""
-        return _batch(self.keys[start:end], self.hashes[start:end], self.payloads[start:end])
+        return _batch(self.keys[start:end], self.hashes[start:end], self.payloads[start:end], self.in_doubt)
 
 
 def cut(sizes: Counts, weights: Counts, limits: BatchLimits) -> list[tuple[int, int]]:
@@ -61,6 +60,11 @@ def cut(sizes: Counts, weights: Counts, limits: BatchLimits) -> list[tuple[int, 
         ranges.append((start, end))
         start = end
     return ranges
+
+
+def count_rows(plan: Path) -> int:
+    """How many records a plan has."""
+    return int(pq.read_metadata(plan).num_rows)
 
 
 def minimal_calls(plan: Path, limits: BatchLimits) -> int:
@@ -103,11 +107,15 @@ def _measures(rows: pa.Table) -> tuple[Counts, Counts]:
 
 def _planned(rows: pa.Table) -> PlannedBatch:
     payloads = tuple(text.encode() for text in rows["payload"].to_pylist())
-    return _batch(tuple(rows["record_key"].to_pylist()), tuple(rows["payload_hash"].to_pylist()), payloads)
+    in_doubt = frozenset(rows.filter(rows["is_in_doubt"])["record_key"].to_pylist())
+    keys, hashes = (tuple(rows[name].to_pylist()) for name in ("record_key", "payload_hash"))
+    return _batch(keys, hashes, payloads, in_doubt)
 
 
-def _batch(keys: tuple[str, ...], hashes: tuple[str, ...], payloads: tuple[bytes, ...]) -> PlannedBatch:
+def _batch(
+    keys: tuple[str, ...], hashes: tuple[str, ...], payloads: tuple[bytes, ...], in_doubt: frozenset[str]
+) -> PlannedBatch:
     digest = hashlib.sha256()
     for key, payload_hash in zip(keys, hashes, strict=True):
         digest.update(f"{key}\n{payload_hash}\n".encode())
-    return PlannedBatch(digest.hexdigest()[:24], keys, hashes, payloads)
+    return PlannedBatch(digest.hexdigest()[:24], keys, hashes, payloads, in_doubt)

@@ -1,72 +1,39 @@
-"""Delivering a stream: settle what is in doubt, plan, send side by side, count."""
+"""Delivering a stream: settle what is in doubt, plan, guard, send side by side, count."""
 
 from __future__ import annotations
 
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
-from engage_pipelines.connector import BatchLimits, Destination, Stream
-from engage_pipelines.delivery.batches import PlannedBatch, cut_batches, minimal_calls
-from engage_pipelines.delivery.sending import Lane, Sent, send_batch
-from engage_pipelines.errors import BudgetSpentError, ConfigError, CredentialsError, EngageError, WarehouseBusyError
-from engage_pipelines.state import Ledger, RunCounts, Settlement
+from engage_pipelines.connector import BatchLimits, Destination, Policy, Stream
+from engage_pipelines.delivery.batches import count_rows, cut_batches, minimal_calls
+from engage_pipelines.delivery.corrections import plan_returns, taken_back
+from engage_pipelines.delivery.doubt import look_up, policy_of, read_sent, settlements_of
+from engage_pipelines.delivery.guard import Bounds, find_jumps, refuse_a_jump
+from engage_pipelines.delivery.masking import mask
+from engage_pipelines.delivery.results import Delivered, Preview, added, delivered_of, preview_of, run_counts
+from engage_pipelines.delivery.sending import Lane
+from engage_pipelines.delivery.side_by_side import Tally, side_by_side
+from engage_pipelines.errors import BudgetSpentError, ConfigError, EngageError, WarehouseBusyError
+from engage_pipelines.http_client import Limits
+from engage_pipelines.state import Ledger, PlanSize, Queue, Runs
 from engage_pipelines.warehouse import PlanRequest, PlanResult, Renderer, Selection, Warehouse, write_plan
 
 Progress = Callable[[int, int], None]
-# A vendor that fails this often in a row is down: the rest waits for the next run.
-_FAILURES_IN_A_ROW = 3
 _PREVIEW = "preview-"
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """What a run of a stream did; `source_records` is the sum of all the counts below it."""
-
-    flow: str
-    source_records: int = 0
-    delivered: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    pending: int = 0
-    in_doubt: int = 0
-    diverged: int = 0
-    unchanged: int = 0
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    calls: int = 0
-    minimal_calls: int = 0
-    seconds: float = 0.0
-
-    @property
-    def is_balanced(self) -> bool:
-        """True if every record considered ended in exactly one place."""
-        ended = self.delivered + self.accepted + self.rejected + self.pending + self.in_doubt
-        return self.source_records == ended + self.diverged + self.unchanged + sum(self.skipped.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a run would do, without doing it."""
-
-    flow: str
-    source_records: int
-    new: int
-    changed: int
-    again: int
-    unchanged: int
-    rejected: int
-    diverged: int
-    in_doubt: int
-    skipped: Mapping[str, int]
-    calls: int
+# Payloads that a preview shows.
+_FIRST = 3
 
 
 def _utc_now() -> datetime:
@@ -86,8 +53,13 @@ class Delivery:
         options: its checked options.
         warehouse: where records come from.
         ledger: where outcomes go.
+        queue: what waits for a person.
+        runs: where runs are noted.
         store_names: store_id -> name at the destination.
         batch_items: records per call by stream, where engage.toml says so.
+        policies: what happens to records in doubt by stream, where engage.toml says so.
+        limits: the rates of the account.
+        bounds: guard rails.
         outbox: folder for plans and rendered files.
         now: the clock.
     """
@@ -96,9 +68,14 @@ class Delivery:
     options: Any
     warehouse: Warehouse
     ledger: Ledger
+    queue: Queue
+    runs: Runs
     store_names: Mapping[str, str]
     batch_items: Mapping[str, int]
     outbox: Path
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    bounds: Bounds = field(default_factory=Bounds)
     now: Callable[[], datetime] = _utc_now
 
     def stream(self, name: str) -> Stream:
@@ -116,77 +93,165 @@ class Delivery:
     def preview(self, stream: Stream, selection: Selection) -> Preview:
         """Plan a stream and say what a run would do; sends nothing and notes nothing."""
         folder = self._folder(stream) / f"{_PREVIEW}{uuid.uuid4().hex[:8]}"
-        plan, file = self._plan(stream, selection, folder)
-        calls = minimal_calls(file, self._limits(stream))
-        file.unlink()
-        folder.rmdir()
-        return Preview(
-            flow=self._flow(stream), source_records=plan.source_records, new=plan.counts.get("send_new", 0),
-            changed=plan.counts.get("send_changed", 0), again=plan.counts.get("send_again", 0),
-            unchanged=plan.counts.get("unchanged", 0), rejected=plan.counts.get("rejected", 0),
-            diverged=plan.counts.get("diverged", 0), in_doubt=plan.counts.get("held", 0),
-            skipped=plan.skipped, calls=calls,
-        )  # fmt: skip
+        plan, file = self._plan(stream, selection, folder, read_sent(self.outbox, ()))
+        limits = self._limits(stream)
+        calls = minimal_calls(file, limits)
+        batches = cut_batches(file, limits)
+        records = ((key, payload) for batch in batches for key, payload in zip(batch.keys, batch.payloads, strict=True))
+        first = {key: mask(payload, stream.personal) for key, payload in islice(records, _FIRST)}
+        warnings = tuple(find_jumps(plan, *self._sizes(stream, plan, selection), self.bounds))
+        _clear(folder)
+        return preview_of(self.flow(stream), plan, calls, self.limits, first, warnings)
 
-    def run(self, stream: Stream, session: Any, selection: Selection, progress: Progress = _no_progress) -> Delivered:
+    def run(
+        self,
+        stream: Stream,
+        session: Any,
+        selection: Selection,
+        progress: Progress = _no_progress,
+        *,
+        yes_really: bool = False,
+    ) -> Delivered:
         """Deliver a stream.
 
+        Args:
+            stream: its declaration.
+            session: what the destination's `connect` gave.
+            selection: rows to consider.
+            progress: hears of (done, total) after each batch.
+            yes_really: deliver a plan even if it is out of bounds.
+
         Raises:
+            GuardError: the plan is out of bounds; nothing was sent.
             EngageError: the first error that stopped the run, after everything that ended is noted.
         """
-        began, calls = time.monotonic(), session.client.calls
         with self._alone(stream):
-            _sweep(self._folder(stream))
-            self._settle_in_doubt(stream)
-            folder = self._folder(stream) / uuid.uuid4().hex[:12]
-            plan, file = self._plan(stream, selection, folder)
-            name = stream.ledger_name
-            self.ledger.open_run(folder.name, self.destination.name, stream.name, self.now())
-            self.ledger.note(self.destination.name, name, plan.notes, self.now())
-            counts, error = self._send(stream, session, folder, file, plan.to_send, progress)
-            least = minimal_calls(file, self._limits(stream))
-            # A file that is handed over is the call of a file stream.
-            made = session.client.calls - calls + len(list(folder.glob("*.csv")))
-            result = self._result(stream, plan, counts, least, made, began)
-            self.ledger.close_run(folder.name, _run_counts(result), self.now())
-            _clear(folder)
+            originals = self._settle_doubts(stream, session)
+            result, error = self._once(stream, session, selection, originals, progress, yes_really=yes_really)
+            if error is None and self._corrects(stream):
+                result, error = self._correct(stream, session, originals, result)
+            self._sweep(stream)
         if error is not None and not isinstance(error, BudgetSpentError):
             raise error
         return result
 
-    def _plan(self, stream: Stream, selection: Selection, folder: Path) -> tuple[PlanResult, Path]:
+    def _once(
+        self,
+        stream: Stream,
+        session: Any,
+        selection: Selection,
+        originals: pa.Table,
+        progress: Progress = _no_progress,
+        *,
+        yes_really: bool,
+    ) -> tuple[Delivered, EngageError | None]:
+        """Plan, guard, send and count; gives what was done, and the error that ended it early, if any."""
+        began, calls = time.monotonic(), session.client.calls
+        folder = self._folder(stream) / uuid.uuid4().hex[:12]
+        plan, file = self._plan(stream, selection, folder, originals)
+        self._open(stream, folder, plan, selection, yes_really=yes_really)
+        counts, error = self._send(stream, session, folder, file, plan.to_send, progress)
+        # A file that is handed over is the call of a file stream.
+        made = session.client.calls - calls + len(list(folder.glob("*.csv")))
+        least = minimal_calls(file, self._limits(stream))
+        seconds = time.monotonic() - began
+        result = delivered_of(self.flow(stream), plan, counts, calls=made, minimal_calls=least, seconds=seconds)
+        self.runs.close(folder.name, run_counts(result), self.now())
+        return result, error
+
+    def _corrects(self, stream: Stream) -> bool:
+        return stream.correction is not None and bool(getattr(self.options, "correct_diverged", False))
+
+    def _correct(
+        self, stream: Stream, session: Any, originals: pa.Table, result: Delivered
+    ) -> tuple[Delivered, EngageError | None]:
+        """Take back what has diverged, then send those records as they are now."""
+        here = (self.destination.name, stream.ledger_name)
+        calls = session.client.calls
+        folder = self._folder(stream) / uuid.uuid4().hex[:12]
         file = folder / "plan.parquet"
+        resends = policy_of(self.destination.name, stream, self.policies) == "resend"
+        returns = plan_returns(
+            self.destination, stream, self.ledger, outbox=self.outbox, variables=self.options.model_dump(),
+            may_repeat=None if resends else originals["record_key"].to_pylist(), file=file,
+        )  # fmt: skip
+        _, error = self._send(stream, session, folder, file, count_rows(file), _no_progress)
+        back = taken_back(self.ledger, self.destination.name, stream, returns)
+        self.ledger.take_back(*here, back, self.now())
+        made = session.client.calls - calls + len(list(folder.glob("*.csv")))
+        result = replace(result, corrected=len(back), calls=result.calls + made)
+        if error is not None or not back:
+            return result, error
+        again, error = self._once(stream, session, Selection(keys=tuple(back)), originals, yes_really=True)
+        return added(result, again), error
+
+    def flow(self, stream: Stream) -> str:
+        """The stream's name in messages: `<destination>/<stream>`."""
+        return f"{self.destination.name}/{stream.name}"
+
+    def _settle_doubts(self, stream: Stream, session: Any) -> pa.Table:
+        """Look up what a dead run left between sending and noting, if that is the policy.
+
+        Gives what may be sent again exactly as it was: `record_key, payload_hash, payload`.
+        """
+        here = (self.destination.name, stream.ledger_name)
+        doubts = self.ledger.find_in_doubt(*here)
+        sent = read_sent(self.outbox / self.destination.name, doubts)
+        if not doubts or policy_of(self.destination.name, stream, self.policies) != "verify":
+            return sent
+        absent: list[str] = []
+        for verdicts in look_up(stream, session, sent):
+            self.ledger.settle(*here, settlements_of(stream, verdicts), self.now())
+            absent += [key for key, verdict in verdicts.items() if verdict == "absent"]
+        return sent.filter(pc.is_in(sent["record_key"], pa.array(absent, pa.string())))
+
+    def _plan(self, stream: Stream, selection: Selection, folder: Path, originals: pa.Table) -> tuple[PlanResult, Path]:
+        here = (self.destination.name, stream.ledger_name)
         request = PlanRequest(
             stream=stream,
+            policy=policy_of(self.destination.name, stream, self.policies),
             folder=self.destination.folder,
             selection=selection,
-            ledger=self.ledger.known(self.destination.name, stream.ledger_name),
+            known=lambda keys: self.ledger.known(*here, keys),
+            unsettled=self.ledger.unsettled(*here),
+            fixes=self.queue.fixes(*here),
+            originals=originals,
             variables=self.options.model_dump(),
             store_names=self.store_names,
-            file=file,
+            file=folder / "plan.parquet",
         )
-        return write_plan(self.warehouse, request), file
+        return write_plan(self.warehouse, request), request.file
 
-    def _settle_in_doubt(self, stream: Stream) -> None:
-        """Apply the stream's policy to what a dead run left between sending and noting."""
-        keys = self.ledger.find_in_doubt(self.destination.name, stream.ledger_name)
-        if keys and stream.in_doubt.policy == "resend":
-            reason = f"in doubt, sent again: {stream.in_doubt.reason}"
-            again = [Settlement(key, "pending", reason) for key in keys]
-            self.ledger.settle(self.destination.name, stream.ledger_name, again, self.now())
+    def _sizes(self, stream: Stream, plan: PlanResult, selection: Selection) -> tuple[PlanSize, PlanSize | None]:
+        last = self.runs.last_good_size(self.destination.name, stream.name)
+        return PlanSize(plan.to_send, plan.amounts, selection.days), last
+
+    def _open(self, stream: Stream, folder: Path, plan: PlanResult, selection: Selection, *, yes_really: bool) -> None:
+        """Check the plan against the guard rails, then note the run and what needs no call."""
+        size, last = self._sizes(stream, plan, selection)
+        if not yes_really:
+            try:
+                refuse_a_jump(self.flow(stream), plan, size, last, self.bounds)
+            except EngageError:
+                _clear(folder)
+                raise
+        here = (self.destination.name, stream.ledger_name)
+        self.runs.open(folder.name, self.destination.name, stream.name, size, self.now())
+        self.queue.keep(*here, ((n.record_key, n.payload_hash, n.payload) for n in plan.notes if n.payload))
+        self.ledger.note(*here, ((n.record_key, n.state, n.payload_hash, n.reason) for n in plan.notes), self.now())
 
     def _send(
         self, stream: Stream, session: Any, folder: Path, file: Path, total: int, progress: Progress
     ) -> tuple[dict[str, int], EngageError | None]:
         renderer = Renderer(self.destination.folder / stream.rows) if stream.rows else None
         lane = Lane(
-            self.destination.name, stream, session, self.ledger, folder.name, self.now, folder, renderer
+            self.destination.name, stream, session, self.ledger, self.queue, folder.name, self.now, folder, renderer
         )  # fmt: skip
         batches = cut_batches(file, self._limits(stream))
         in_flight = 1 if stream.rows else session.client.limits.in_flight
-        tally = _Tally()
+        tally = Tally(self.flow(stream))
         try:
-            for sent in _side_by_side(lane, batches, in_flight, may_start=lambda: not tally.is_over):
+            for sent in side_by_side(lane, batches, in_flight, may_start=lambda: not tally.is_over):
                 tally.add(sent)
                 progress(tally.done, total)
         finally:
@@ -196,25 +261,23 @@ class Delivery:
         pending = tally.counts.get("pending", 0) + total - tally.done
         return {**tally.counts, "pending": pending}, tally.error
 
-    def _result(
-        self, stream: Stream, plan: PlanResult, counts: dict[str, int], least: int, calls: int, began: float
-    ) -> Delivered:
-        return Delivered(
-            flow=self._flow(stream), source_records=plan.source_records,
-            delivered=counts.get("delivered", 0), accepted=counts.get("accepted", 0),
-            rejected=counts.get("rejected", 0) + plan.counts.get("rejected", 0),
-            pending=counts.get("pending", 0),
-            in_doubt=counts.get("in_doubt", 0) + plan.counts.get("held", 0),
-            diverged=plan.counts.get("diverged", 0), unchanged=plan.counts.get("unchanged", 0),
-            skipped=plan.skipped, calls=calls, minimal_calls=least, seconds=round(time.monotonic() - began, 3),
-        )  # fmt: skip
+    def _sweep(self, stream: Stream) -> None:
+        """Remove what is not needed any more: it holds payloads.
+
+        What an immutable stream sent stays: a later change is told from it. So does what is in doubt.
+        """
+        here = (self.destination.name, stream.ledger_name)
+        self.queue.sweep(*here)
+        needed = {doubt.run_id for doubt in self.ledger.find_in_doubt(*here)}
+        for plan in self._folder(stream).glob("*/plan.parquet"):
+            run = plan.parent
+            is_previewed = run.name.startswith(_PREVIEW)
+            if not is_previewed and run.name not in needed and not (stream.immutable and count_rows(plan)):
+                _clear(run)
 
     def _limits(self, stream: Stream) -> BatchLimits:
         items = self.batch_items.get(stream.name)
         return replace(stream.limits, items=items) if items else stream.limits
-
-    def _flow(self, stream: Stream) -> str:
-        return f"{self.destination.name}/{stream.name}"
 
     def _folder(self, stream: Stream) -> Path:
         return self.outbox / self.destination.name / stream.name
@@ -228,67 +291,7 @@ class Delivery:
             with FileLock(lock, timeout=600):
                 yield
         except Timeout as error:
-            raise WarehouseBusyError(f"{self._flow(stream)}: another run has been delivering it for 600 s") from error
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What came of the batches so far, and whether to start another one."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    done: int = 0
-    failures: int = 0
-    error: EngageError | None = None
-    is_over: bool = False
-
-    def add(self, sent: Sent) -> None:
-        for settlement in sent.settlements:
-            self.counts[settlement.state] = self.counts.get(settlement.state, 0) + 1
-        self.done += len(sent.settlements)
-        self.failures = self.failures + 1 if sent.error else 0
-        self.error = self.error or sent.error
-        if sent.error and (not _may_go_on(sent.error) or self.failures >= _FAILURES_IN_A_ROW):
-            self.is_over = True
-
-
-def _side_by_side(
-    lane: Lane, batches: Iterator[PlannedBatch], in_flight: int, *, may_start: Callable[[], bool]
-) -> Iterator[Sent]:
-    """Send batches with a bounded number under way; yields each as it ends, also those under way at a stop."""
-    under_way: set[Future[Sent]] = set()
-    with ThreadPoolExecutor(max_workers=in_flight) as pool:
-        for batch in batches:
-            if not may_start():
-                break
-            under_way.add(pool.submit(send_batch, lane, batch))
-            if len(under_way) >= in_flight:
-                ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in ended)
-        while under_way:
-            ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in ended)
-
-
-def _may_go_on(error: EngageError) -> bool:
-    """True if other batches may still succeed: a refused key or a spent budget ends the run at once."""
-    return not isinstance(error, CredentialsError | ConfigError | BudgetSpentError)
-
-
-def _run_counts(result: Delivered) -> RunCounts:
-    return RunCounts(
-        source_record_count=result.source_records, delivered_count=result.delivered,
-        accepted_count=result.accepted, rejected_count=result.rejected, pending_count=result.pending,
-        in_doubt_count=result.in_doubt, diverged_count=result.diverged, unchanged_count=result.unchanged,
-        skipped_count=sum(result.skipped.values()), call_count=result.calls, minimal_call_count=result.minimal_calls,
-        skipped=dict(result.skipped),
-    )  # fmt: skip
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the plans of runs that died; they hold payloads, and nobody reads them any more."""
-    for plan in folder.glob("*/plan.parquet"):
-        if not plan.parent.name.startswith(_PREVIEW):
-            _clear(plan.parent)
+            raise WarehouseBusyError(f"{self.flow(stream)}: another run has been delivering it for 600 s") from error
 
 
 def _clear(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sending one batch: the three steps, and halving what a vendor refuses as a whole.
+"""Sending one batch: the three steps.
 
 Step 1 commits `sending`, step 2 calls, step 3 commits one outcome per record. Nothing here retries: the
 client does, for seconds; a record that goes back to `pending` waits for the next run.
@@ -7,15 +7,17 @@ client does, for seconds; a record that goes back to `pending` waits for the nex
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from engage_pipelines.connector import Batch, Outcome, Stream
 from engage_pipelines.delivery.batches import PlannedBatch
+from engage_pipelines.delivery.bisection import Sent, isolate
 from engage_pipelines.errors import ContractError, EngageError, RejectedError, UnknownOutcomeError
-from engage_pipelines.state import Ledger, Settlement
+from engage_pipelines.http_client import Exchange
+from engage_pipelines.state import BatchEnd, Ledger, Queue, Settlement
 from engage_pipelines.warehouse import Renderer
 
 
@@ -28,6 +30,7 @@ class Lane:
         stream: the declaration.
         session: what the destination's `connect` gave.
         ledger: where the steps are noted.
+        queue: where payloads of refused records are kept.
         run_id: the run they belong to.
         now: the clock.
         outbox: folder for rendered files.
@@ -38,39 +41,71 @@ class Lane:
     stream: Stream
     session: Any
     ledger: Ledger
+    queue: Queue
     run_id: str
     now: Callable[[], datetime]
     outbox: Path
     renderer: Renderer | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """Outcomes of one batch, and the error that ended it early, if any."""
-
-    settlements: tuple[Settlement, ...]
-    error: EngageError | None = None
-
-
 def send_batch(lane: Lane, planned: PlannedBatch) -> Sent:
     """Take one batch through the three steps."""
+    here = (lane.destination, lane.stream.ledger_name)
     rows = zip(planned.keys, planned.hashes, strict=True)
-    lane.ledger.begin(lane.destination, lane.stream.ledger_name, planned.id, lane.run_id, rows, lane.now())
-    sent = _call(lane, planned)
-    lane.ledger.settle(lane.destination, lane.stream.ledger_name, sent.settlements, lane.now())
+    lane.ledger.begin(*here, planned.id, lane.run_id, rows, lane.now())
+    with lane.session.client.listening() as heard:
+        sent = _still_in_doubt(planned, _send(lane, planned))
+    _keep_refused(lane, planned, sent)
+    lane.ledger.settle(*here, sent.settlements, lane.now(), _end(lane, planned, sent, heard))
     return sent
 
 
-def _call(lane: Lane, planned: PlannedBatch) -> Sent:
+def _send(lane: Lane, planned: PlannedBatch) -> Sent:
+    answer = _call(lane, planned)
+    if isinstance(answer, RejectedError):
+        return isolate(planned, answer, lambda part: _call(lane, part))
+    return answer
+
+
+def _call(lane: Lane, planned: PlannedBatch) -> Sent | RejectedError:
     try:
         return Sent(_match(planned, lane.stream.send(lane.session, _body(lane, planned)), lane))
     except RejectedError as error:
-        return _halve(lane, planned, error)
+        return error
     except (UnknownOutcomeError, ContractError) as error:
         # A vendor that breaks its contract, or a connector that counts wrong, may have done the work.
         return _all(planned, "in_doubt", error)
     except EngageError as error:
         return _all(planned, "pending", error)
+
+
+def _still_in_doubt(planned: PlannedBatch, sent: Sent) -> Sent:
+    """That this attempt did nothing tells nothing of the one before, which may have arrived."""
+    if not planned.in_doubt:
+        return sent
+    settlements = tuple(
+        replace(s, state="in_doubt") if s.state == "pending" and s.record_key in planned.in_doubt else s
+        for s in sent.settlements
+    )
+    return replace(sent, settlements=settlements)
+
+
+def _keep_refused(lane: Lane, planned: PlannedBatch, sent: Sent) -> None:
+    refused = {s.record_key for s in sent.settlements if s.state == "rejected"}
+    if refused:
+        records = zip(planned.keys, planned.hashes, planned.payloads, strict=True)
+        kept = [(key, payload_hash, payload.decode()) for key, payload_hash, payload in records if key in refused]
+        lane.queue.keep(lane.destination, lane.stream.ledger_name, kept)
+
+
+def _end(lane: Lane, planned: PlannedBatch, sent: Sent, heard: Sequence[Exchange]) -> BatchEnd:
+    answer = next((s.reason for s in sent.settlements if s.state != "delivered" and s.reason), None)
+    if not heard:
+        return BatchEnd(planned.id, lane.run_id, int(lane.renderer is not None), answer=answer)
+    last = heard[-1]
+    return BatchEnd(
+        planned.id, lane.run_id, len(heard), f"{last.method} {last.path}", last.status, last.request_id, answer
+    )
 
 
 def _body(lane: Lane, planned: PlannedBatch) -> Batch:
@@ -80,22 +115,6 @@ def _body(lane: Lane, planned: PlannedBatch) -> Batch:
     file = lane.outbox / f"{planned.id}.csv"
     lines = lane.renderer.render(planned.table(), file)
     return Batch(planned.id, planned.keys, planned.payloads, file, lines)
-
-
-def _halve(lane: Lane, planned: PlannedBatch, error: RejectedError) -> Sent:
-    """Refused as a whole without saying which: halve until the bad records are alone."""
-    if len(planned.keys) == 1:
-        refused = Settlement(planned.keys[0], "rejected", str(error), error.vendor_code)
-        return Sent((refused,))
-    settlements: list[Settlement] = []
-    for half in planned.halves():
-        sent = _call(lane, half)
-        settlements += sent.settlements
-        if sent.error:
-            left = set(planned.keys) - {s.record_key for s in settlements}
-            settlements += [Settlement(key, "pending", str(sent.error)) for key in planned.keys if key in left]
-            return Sent(tuple(settlements), sent.error)
-    return Sent(tuple(settlements))
 
 
 def _all(planned: PlannedBatch, state: str, error: EngageError) -> Sent:

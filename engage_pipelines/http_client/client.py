@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
@@ -16,29 +15,24 @@ from typing import Any, Self
 import httpx
 import msgspec
 
-from engage_pipelines.errors import (
-    ContractError,
-    CredentialsError,
-    RejectedError,
-    RetryableError,
-    UnknownOutcomeError,
-)
-from engage_pipelines.http_client.pacing import Limits, Pacer
+from engage_pipelines.http_client.answers import Answer, request_id
+from engage_pipelines.http_client.answers import vendor_code as vendor_code
+from engage_pipelines.http_client.breaker import Breaker
+from engage_pipelines.http_client.exchanges import Exchange, listening_to, tell
+from engage_pipelines.http_client.limits import Limits
+from engage_pipelines.http_client.memory import Memory
+from engage_pipelines.http_client.outcomes import Call, Tried, is_wanted, last_word, raise_if_final
+from engage_pipelines.http_client.pacing import Pacer
 from engage_pipelines.http_client.redaction import redact
 from engage_pipelines.http_client.retries import (
-    NOT_DONE_STATUSES,
-    RETRYABLE_STATUSES,
     RetryPolicy,
+    is_throttled,
     retry_after_seconds,
 )
 
 _LOG = logging.getLogger(__name__)
 # httpx tells every address at INFO, query and all: e-mail addresses and keys would be in the log.
 logging.getLogger("httpx").setLevel(logging.WARNING)
-
-# A code, not a sentence: what has blanks in it may well name a customer.
-_VALUE = re.compile(r"""value (['"]).*\1""", re.DOTALL)
-_CODE = re.compile(r"[\w.:/-]{1,60}")
 
 try:
     USER_AGENT = f"EngagePipelines/{version('engage-pipelines')}"
@@ -48,32 +42,12 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 
 # Seconds; an absurd Retry-After must not silence an account for longer than one nightly run.
 _LONGEST_PAUSE = 86_400.0
+_CONNECT_TIMEOUT = 10.0
+_NO_TIMEOUT = 600.0
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A vendor's answer: status, headers (lower-case names) and body."""
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
-
-    def json(self, shape: Any = Any) -> Any:
-        """Decode the body, checked against `shape` (a msgspec type) when given.
-
-        Raises:
-            ContractError: the body is not JSON, or not of that shape.
-        """
-        try:
-            return msgspec.json.decode(self.content, type=shape)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            # msgspec names the path and the types; a value only where it is none of a list of allowed ones.
-            problem = redact(_VALUE.sub("value", str(error)))
-            raise ContractError(f"answer with status {self.status} is not the documented JSON: {problem}") from None
 
 
 class VendorClient:
@@ -88,7 +62,8 @@ class VendorClient:
         retry: the retry policy.
         timeout: seconds to wait for bytes of an answer (connecting: 10 s).
         sleep: how to wait; tests pass a fake.
-        now: the wall clock, for Retry-After dates.
+        monotonic: seconds, for what stays in this process.
+        now: the wall clock, for Retry-After dates and for what processes share.
     """
 
     def __init__(
@@ -110,24 +85,21 @@ class VendorClient:
         self.retry = retry or RetryPolicy()
         self.calls = 0
         # Processes that share an account need a clock that means the same to all of them.
-        clock = time.time if self.limits.shared else monotonic
-        self.pacer = Pacer(
-            self.limits.rates,
-            file=self.limits.shared,
-            clock=clock,
-            sleep=sleep,
-            patience=self.retry.patience,
-            name=vendor,
-        )
+        clock = (lambda: now().timestamp()) if self.limits.shared else monotonic
+        memory = Memory(self.limits.rates, file=self.limits.shared, clock=clock)
+        self.pacer = Pacer(memory, sleep=sleep, now=now, patience=self.retry.patience, name=vendor)
+        self.breaker = Breaker(memory, sleep=sleep, now=now, name=vendor)
         self._secrets = tuple(secrets)
         self._sleep = sleep
+        self._monotonic = monotonic
         self._now = now
+        self._key_worked = False
         self._slots = threading.BoundedSemaphore(self.limits.in_flight)
         self._count = threading.Lock()
         self._http = httpx.Client(
             base_url=base_url.rstrip("/") + "/",
             headers={"User-Agent": USER_AGENT, "Accept": "application/json", **(headers or {})},
-            timeout=httpx.Timeout(timeout, connect=10.0),
+            timeout=httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT),
             limits=httpx.Limits(max_connections=self.limits.in_flight, keepalive_expiry=60.0),
             follow_redirects=False,
             # Without TLS there is nothing to verify, and loading the certificates takes longer than a call.
@@ -145,6 +117,10 @@ class VendorClient:
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+
+    def listening(self) -> AbstractContextManager[list[Exchange]]:
+        """Hear what this thread's calls cause: `with client.listening() as heard` fills a list, one item per try."""
+        return listening_to(self)
 
     def call(
         self,
@@ -173,94 +149,111 @@ class VendorClient:
             timeout: read time-out of this call in seconds, instead of the client's.
 
         Raises:
-            CredentialsError: 401 or 403.
+            CredentialsError: 401, or 403 from a key that has not worked before; also a 403 that lasts.
             RejectedError: any other 4xx.
-            RetryableError: still failing after all tries, or told to come back too late to wait.
+            RetryableError: still failing after all tries, or told to come back too late to wait, or the vendor is
+                left alone after many failures; `retry_at` says when there is a point in trying again.
             UnknownOutcomeError: not repeatable, and no answer (or a 5xx) came back.
         """
         body = msgspec.json.encode(json) if json is not None else content
-        what = redact(f"{self.vendor}: {method} {path}", self._secrets)
         request = self._http.build_request(
             method, path.lstrip("/"), params=params, content=body,
             headers={"Content-Type": "application/json", **(headers or {})},
-            timeout=httpx.Timeout(timeout, connect=10.0) if timeout else httpx.USE_CLIENT_DEFAULT,
+            timeout=httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT) if timeout else httpx.USE_CLIENT_DEFAULT,
         )  # fmt: skip
-        attempt = 0
+        what = redact(f"{self.vendor}: {method} {path}", self._secrets)
+        call = Call(what, method, redact(path.partition("?")[0], self._secrets), expect, repeatable)
         while True:
-            attempt += 1
-            answer, problem = self._try_once(request)
-            if answer and (200 <= answer.status < 300 or answer.status in expect):
-                return answer
-            self._raise_if_final(what, answer, problem, repeatable=repeatable)
-            self._wait_or_give_up(what, attempt, answer, problem)
+            tried = self._try_once(call, request)
+            if tried.answer and is_wanted(tried.answer, expect):
+                return tried.answer
+            raise_if_final(call, tried)
+            call.count(tried)
+            self._wait_or_give_up(call, tried)
 
-    def _try_once(self, request: httpx.Request) -> tuple[Answer | None, httpx.RequestError | None]:
+    def _try_once(self, call: Call, request: httpx.Request) -> Tried:
         with self._slots:
-            self.pacer.wait()
+            was_probe = self._wait_to_leave(request)
             with self._count:
                 self.calls += 1
-            try:
-                response = self._http.send(request)
-            except httpx.RequestError as error:  # no answer, or one that cannot be unpacked
-                return None, error
-        return Answer(response.status_code, response.headers, response.content), None
+            answer, problem = self._exchange(call, request, was_probe=was_probe)
+            throttled = answer is not None and self._is_throttled(call, answer)
+            tried = Tried(answer, problem, was_probe, throttled)
+            self._learn(tried)
+        return tried
 
-    def _raise_if_final(self, what: str, answer: Answer | None, problem: Exception | None, *, repeatable: bool) -> None:
-        if answer is None:
-            never_left = isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-            if not repeatable and not never_left:
-                raise UnknownOutcomeError(f"{what}: no answer ({type(problem).__name__})") from problem
-            return
-        if answer.status in {401, 403}:
-            raise CredentialsError(f"{what}: refused with {answer.status}; check the key and its rights")
-        if answer.status not in RETRYABLE_STATUSES:
-            if answer.status >= 500 or answer.status < 400:
-                raise ContractError(f"{what}: unexpected status {answer.status}")
-            code = vendor_code(answer.content)
-            raise RejectedError(
-                f"{what}: refused with {answer.status}" + (f" {code}" if code else ""), vendor_code=code
-            )
-        if not repeatable and answer.status not in NOT_DONE_STATUSES:
-            raise UnknownOutcomeError(f"{what}: status {answer.status}, it may have been done")
+    def _wait_to_leave(self, request: httpx.Request) -> bool:
+        """Wait for the breaker and the pacer; True if the request is the one that looks how the vendor is."""
+        lease = 2 * sum(request.extensions["timeout"][part] or _NO_TIMEOUT for part in ("connect", "read"))
+        while True:
+            self.breaker.wait(self.retry)
+            self.pacer.wait()
+            # The vendor may have failed others while this one waited for its turn.
+            admitted = self.breaker.admit(lease)
+            if admitted is not None:
+                return admitted
 
-    def _wait_or_give_up(self, what: str, attempt: int, answer: Answer | None, problem: Exception | None) -> None:
-        now = self._now()
-        asked = retry_after_seconds(answer.headers, now) if answer else None
-        wait = self.retry.next_wait(attempt, asked)
-        seen = f"status {answer.status}" if answer else type(problem).__name__
+    def _exchange(
+        self, call: Call, request: httpx.Request, *, was_probe: bool
+    ) -> tuple[Answer | None, httpx.RequestError | None]:
+        began = self._monotonic()
+        answer, problem = None, None
+        try:
+            response = self._http.send(request)
+            answer = Answer(response.status_code, response.headers, response.content)
+        except httpx.RequestError as error:  # no answer, or one that cannot be unpacked
+            problem = error
+        except BaseException:
+            if was_probe:
+                self.breaker.release_probe()
+            raise
+        tell(self, Exchange(
+            call.method, call.path, answer.status if answer else None, type(problem).__name__ if problem else None,
+            request_id(answer.headers, self._secrets) if answer else None, self._monotonic() - began,
+        ))  # fmt: skip
+        return answer, problem
+
+    def _is_throttled(self, call: Call, answer: Answer) -> bool:
+        # A 403 that the caller reads itself is the caller's.
+        return answer.status not in call.expect and is_throttled(
+            answer.status, answer.headers, key_worked=self._key_worked
+        )
+
+    def _learn(self, tried: Tried) -> None:
+        """Tell the breaker how the vendor is; remember that the key works."""
+        if tried.is_failure:
+            self.breaker.note_failure(tried.seen, self.retry, probe=tried.was_probe)
+        elif not tried.is_throttled:
+            self.breaker.note_answer()
+        elif tried.was_probe:
+            self.breaker.release_probe()
+        if tried.answer and 200 <= tried.answer.status < 300:
+            self._key_worked = True
+
+    def _wait_or_give_up(self, call: Call, tried: Tried) -> None:
+        asked = retry_after_seconds(tried.answer.headers, self._now()) if tried.answer else None
+        rests_until = self.breaker.next_try_at() if tried.is_failure else None
+        wait = self._next_wait(call, asked, rests=rests_until is not None)
         if wait is None:
             if asked is not None:
                 # Also whoever comes next, in whatever process, leaves the vendor alone for as long.
                 self.pacer.pause(min(asked, _LONGEST_PAUSE))
-            retry_at = now + timedelta(seconds=asked) if asked else None
-            tries = f"after {attempt} {'try' if attempt == 1 else 'tries'}"
-            later = f"; the vendor asks to come back at {retry_at:%Y-%m-%d %H:%M:%S %Z}" if retry_at else ""
-            raise RetryableError(f"{what}: {seen} {tries}{later}", retry_at=retry_at) from problem
-        _LOG.info("%s: %s, try %d in %.1f s", what, seen, attempt + 1, wait)
+            raise last_word(call, tried, _after(self._now(), asked), rests_until) from tried.problem
         if asked is not None:
             # The vendor speaks to the account, not to this call: everybody waits.
             self.pacer.pause(wait)
-        else:
-            self._sleep(wait)
+        if rests_until is None:
+            _LOG.info("%s: %s, try %d in %.1f s", call.what, tried.seen, call.attempts + call.probes + 1, wait)
+            if asked is None:
+                self._sleep(wait)
+
+    def _next_wait(self, call: Call, asked: float | None, *, rests: bool) -> float | None:
+        """Seconds until the next try, None to give up; while the vendor is left alone the breaker does the waiting."""
+        if not rests:
+            return self.retry.next_wait(call.attempts, asked)
+        too_long = asked is not None and asked > self.retry.patience
+        return None if too_long or call.probes >= self.retry.probes else asked or 0.0
 
 
-def vendor_code(content: bytes) -> str | None:
-    """The vendor's own error code in a refusal, if it is where vendors put it; never free text."""
-    try:
-        body = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    if not isinstance(body, dict):
-        return None
-    errors = body.get("errors")
-    places = [body, body.get("status"), body.get("error"), *(errors if isinstance(errors, list) else [errors])]
-    codes = (_code_in(place) for place in places if isinstance(place, dict))
-    return next((code for code in codes if code), None)
-
-
-def _code_in(place: Mapping[str, Any]) -> str | None:
-    for name in ("code", "errorCode", "error_code"):
-        value = place.get(name)
-        if isinstance(value, str | int) and not isinstance(value, bool) and _CODE.fullmatch(str(value)):
-            return redact(str(value))
-    return None
+def _after(now: datetime, seconds: float | None) -> datetime | None:
+    return now + timedelta(seconds=seconds) if seconds else None

@@ -73,12 +73,16 @@ DELIVERIES = Table(
         Column("destination", "text", "Platform.", required=True),
         Column("stream", "text", "What kind of record.", required=True),
         Column("record_key", "text", "Our key of the record.", required=True),
-        Column("state", "text", "`pending`, `sending`, `delivered`, `accepted`, `rejected`, `in_doubt` or "
-               "`diverged`.", required=True),
+        Column("state", "text", "`pending`, `sending`, `delivered`, `accepted`, `rejected`, `in_doubt`, `diverged`, "
+               "`skipped` or `discarded`.", required=True),
         Column("payload_hash", "text", "Hash of the payload last sent or refused.", required=True),
         Column("delivered_hash", "text", "Hash of the payload the platform holds, if any."),
+        Column("delivered_at", "timestamp", "When the platform took what it holds (UTC)."),
+        Column("delivered_batch_id", "text", "Batch that brought what the platform holds."),
         Column("batch_id", "text", "Batch of the last attempt."),
+        Column("run_id", "text", "Run of the last attempt."),
         Column("attempt_count", "integer", "Attempts so far.", required=True),
+        Column("correction_count", "integer", "How often it was taken back by a return and sent anew.", required=True),
         Column("reason", "text", "Why it is rejected, pending or diverged."),
         Column("vendor_code", "text", "The platform's code for it."),
         Column("first_attempt_at", "timestamp", "First attempt (UTC)."),
@@ -95,6 +99,9 @@ DELIVERY_RUNS = Table(
         Column("stream", "text", "What kind of record.", required=True),
         Column("started_at", "timestamp", "When (UTC).", required=True),
         Column("ended_at", "timestamp", "When; null while running or after a crash."),
+        Column("planned_count", "integer", "Records to send."),
+        Column("planned_amounts", "json", "Currency -> amount to send, for receipts."),
+        Column("day_count", "integer", "Days that the run looked at."),
         Column("source_record_count", "integer", "Records considered."),
         Column("delivered_count", "integer", "Confirmed one by one."),
         Column("accepted_count", "integer", "Taken by the platform, which confirms no single record."),
@@ -110,4 +117,38 @@ DELIVERY_RUNS = Table(
     ),
 )  # fmt: skip
 
-OPS_TABLES = (LOADS, QUARANTINE, COMPLETENESS, DELIVERIES, DELIVERY_RUNS)
+DELIVERY_BATCHES = Table(
+    "ops", "delivery_batches", "Mirror of the batches: one row per batch and run that sent it.",
+    ("batch_id", "run_id"),
+    (
+        Column("batch_id", "text", "Our key: what the batch carries, and in which form.", required=True),
+        Column("run_id", "text", "Run that sent it.", required=True),
+        Column("destination", "text", "Platform.", required=True),
+        Column("stream", "text", "What kind of record.", required=True),
+        Column("record_count", "integer", "Records in it.", required=True),
+        Column("started_at", "timestamp", "When it was noted as being sent (UTC).", required=True),
+        Column("ended_at", "timestamp", "When its outcomes were noted; null while under way or after a crash."),
+        Column("call_count", "integer", "Calls made for it, repeats and searches for refused records included."),
+        Column("route", "text", "Method and path of the last call."),
+        Column("status", "integer", "HTTP status of the last call; null if no answer came."),
+        Column("request_id", "text", "The platform's id of the last call, where it tells."),
+        Column("outcomes", "json", "State -> records."),
+        Column("answer", "text", "What went wrong, if anything; no body, no personal data."),
+    ),
+)  # fmt: skip
+
+VERSIONS = Table(
+    "ops", "versions", "One row per version of a receipt that was loaded: its history, which core does not keep.",
+    ("transaction_id", "modified_at", "version"),
+    (
+        Column("transaction_id", "text", "Receipt.", required=True),
+        Column("modified_at", "timestamp", "When the till changed it (UTC).", required=True),
+        Column("version", "integer", "The till's version number, 0 if it has none.", required=True),
+        Column("status", "text", "Status in this version.", required=True),
+        Column("total_amount", "money", "Total in this version, in the receipt's currency.", required=True),
+        Column("load_id", "text", "Load that brought it first.", required=True),
+        Column("loaded_at", "timestamp", "When (UTC).", required=True),
+    ),
+)  # fmt: skip
+
+OPS_TABLES = (LOADS, QUARANTINE, COMPLETENESS, VERSIONS, DELIVERIES, DELIVERY_RUNS, DELIVERY_BATCHES)

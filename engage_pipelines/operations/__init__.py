@@ -5,7 +5,24 @@ them. No business is decided here, and nothing of Dagster or of a terminal is kn
 """
 
 from engage_pipelines.operations.books import Books, FlowStanding, keep_books
+from engage_pipelines.operations.casework import Case, discard, find_cases, fix, replay, resolve
 from engage_pipelines.operations.desk import Desk
 from engage_pipelines.operations.status import Status, look
+from engage_pipelines.operations.trace import Trace, trace
 
-__all__ = ["Books", "Desk", "FlowStanding", "Status", "keep_books", "look"]
+__all__ = [
+    "Books",
+    "Case",
+    "Desk",
+    "FlowStanding",
+    "Status",
+    "Trace",
+    "discard",
+    "find_cases",
+    "fix",
+    "keep_books",
+    "look",
+    "replay",
+    "resolve",
+    "trace",
+]

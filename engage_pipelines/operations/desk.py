@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from engage_pipelines.connector import Destination, Entity, Source, Stream, Window
-from engage_pipelines.delivery import Delivered, Delivery, Preview
+from engage_pipelines.delivery import Bounds, Delivered, Delivery, Preview, policy_of
 from engage_pipelines.destinations import DESTINATIONS
 from engage_pipelines.errors import ConfigError
 from engage_pipelines.http_client import Limits, VendorClient, parse_rate
@@ -18,7 +18,7 @@ from engage_pipelines.ingest import Loaded, Pulled, cut, load, pull, pull_range
 from engage_pipelines.ingest.load import OnWindow
 from engage_pipelines.settings import DestinationSettings, Settings, SourceSettings
 from engage_pipelines.sources import SOURCES
-from engage_pipelines.state import Bookmarks, Ledger, open_state
+from engage_pipelines.state import Bookmarks, Ledger, Queue, Runs, open_state
 from engage_pipelines.warehouse import Published, Selection, Warehouse, earliest_window_loaded_since, publish
 
 Progress = Callable[[int, int], None]
@@ -77,6 +77,16 @@ class Desk:
         return Ledger(self._engine)
 
     @cached_property
+    def queue(self) -> Queue:
+        """What waits for a person."""
+        return Queue(self._engine)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """The delivery runs."""
+        return Runs(self._engine)
+
+    @cached_property
     def bookmarks(self) -> Bookmarks:
         """The bookmarks of all sources."""
         return Bookmarks(self._engine)
@@ -130,6 +140,8 @@ class Desk:
             self.source_options(source)
         for destination in self.destinations:
             self.destination_options(destination)
+            for stream in destination.streams:
+                policy_of(destination.name, stream, self.settings.destinations[destination.name].in_doubt)
         needed = [secret for source in self.sources for secret in source.secrets]
         self.settings.secrets([*needed, *(secret for each in self.destinations for secret in each.secrets)])
 
@@ -196,18 +208,21 @@ class Desk:
             on_window=on_window,
         )
 
-    def deliver(self, destination: Destination, stream: Stream, selection: Selection) -> Delivered:
-        """Deliver a stream."""
-        delivery = self._delivery(destination)
+    def deliver(
+        self, destination: Destination, stream: Stream, selection: Selection, *, yes_really: bool = False
+    ) -> Delivered:
+        """Deliver a stream; `yes_really` lets a plan through that is out of bounds."""
+        delivery = self.delivery(destination)
         session = self._session(destination)
+        progress = self.reporter(delivery.flow(stream))
         try:
-            return delivery.run(stream, session, selection, self.reporter(f"{destination.name}/{stream.name}"))
+            return delivery.run(stream, session, selection, progress, yes_really=yes_really)
         finally:
             session.client.close()
 
     def preview(self, destination: Destination, stream: Stream, selection: Selection) -> Preview:
         """Say what delivering a stream would do; needs no credentials and sends nothing."""
-        return self._delivery(destination).preview(stream, selection)
+        return self.delivery(destination).preview(stream, selection)
 
     def publish(self) -> Published:
         """Refresh the ledger's mirror and publish the warehouse."""
@@ -230,14 +245,9 @@ class Desk:
 
     def _first_undelivered(self, destination: Destination, stream: Stream, start: datetime) -> datetime:
         """Start of the earliest window that was loaded since the stream was last up to date."""
-        runs = [
-            run
-            for run in self.ledger.runs_since(_BEGINNING)
-            if (run["destination"], run["stream"]) == (destination.name, stream.name)
-        ]
-        whole = [run for run in runs if run["ended_at"] is not None and not run["pending_count"]]
+        here = (destination.name, stream.name)
         # Before the first delivery nothing is owed: history in the warehouse is delivered on request only.
-        since = (whole[-1:] or runs[:1] or [{"started_at": self.now()}])[0]["started_at"]
+        since = self.runs.last_whole_start(*here) or self.runs.first_start(*here) or self.now()
         return earliest_window_loaded_since(self.warehouse, since) or start
 
     def _pull_range(
@@ -258,7 +268,7 @@ class Desk:
         Raises:
             ConfigError: there is none; says which there are.
         """
-        return self._delivery(destination).stream(name)
+        return self.delivery(destination).stream(name)
 
     def _needs_the_beginning(self, source: Source, entity: Entity, start: datetime) -> bool:
         """True if this is the first pull of an entity whose older records are needed too, or a full backfill."""
@@ -291,14 +301,21 @@ class Desk:
             shared=self.settings.data / "state" / "pacing" / f"{vendor.name}.rates",
         )
 
-    def _delivery(self, destination: Destination) -> Delivery:
+    def delivery(self, destination: Destination) -> Delivery:
+        """The engine, set up for a platform."""
+        configured, guard = self.settings.destinations[destination.name], self.settings.guard
         return Delivery(
             destination=destination,
             options=self.destination_options(destination),
             warehouse=self.warehouse,
             ledger=self.ledger,
+            queue=self.queue,
+            runs=self.runs,
             store_names=self.settings.store_names(destination.name),
-            batch_items=self.settings.destinations[destination.name].batch_items,
+            batch_items=configured.batch_items,
+            policies=configured.in_doubt,
+            limits=self._limits(destination, configured),
+            bounds=Bounds(**guard.model_dump()),
             outbox=self.settings.data / "outbox",
             now=self.now,
         )

@@ -75,33 +75,53 @@ def core_assets(desk: Desk, *, windowed: bool) -> dg.AssetsDefinition | None:
     return loaded
 
 
+class DeliveryConfig(dg.Config):
+    """What a person may ask of one run, in the launchpad.
+
+    Attributes:
+        preview: say what would be sent, as an observation; send nothing.
+        yes_really: send even what the guard rails refuse.
+    """
+
+    preview: bool = False
+    yes_really: bool = False
+
+
 def delivery_asset(desk: Desk, destination: Destination, stream: Stream) -> dg.AssetsDefinition:
     """`<destination>/<stream>`: delivers."""
-    go_live_on = desk.go_live_on(destination)
-    partitions = _stream_partitions(desk, destination, stream)
 
     @dg.asset(
         key=[destination.name, stream.name],
         group_name=destination.name,
         kinds={destination.name},
         description=f"{stream.summary} In doubt after a crash: {stream.in_doubt.policy}.",
-        partitions_def=partitions,
+        partitions_def=_stream_partitions(desk, destination, stream),
         backfill_policy=_ONE_RUN if stream.windowed else None,
         deps=[["core", stream.selects], *([destination.name, name] for name in stream.after)],
         pool=f"destination_{destination.name}",
+        # A preview makes nothing, so nothing after it runs.
+        output_required=False,
     )
-    def delivered(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def delivered(context: dg.AssetExecutionContext, config: DeliveryConfig) -> Iterator[Any]:
         with as_dagster_failure():
-            if stream.history and go_live_on:
-                selection = Selection(business=business_range(context, go_live_on))
-            elif stream.windowed:
-                selection = desk.touched(destination, stream, days_of(context), reread=_is_reread(context))
-            else:
-                selection = Selection()
-            result = desk.deliver(destination, stream, selection)
-        return dg.MaterializeResult(metadata=_metadata(asdict(result)))
+            selection = _selection(desk, destination, stream, context)
+            if config.preview:
+                seen = desk.preview(destination, stream, selection)
+                yield dg.AssetObservation(context.asset_key, metadata=_metadata(asdict(seen)))
+                return
+            result = desk.deliver(destination, stream, selection, yes_really=config.yes_really)
+        yield dg.MaterializeResult(metadata=_metadata(asdict(result)))
 
     return delivered
+
+
+def _selection(desk: Desk, destination: Destination, stream: Stream, context: dg.AssetExecutionContext) -> Selection:
+    go_live_on = desk.go_live_on(destination)
+    if stream.history and go_live_on:
+        return Selection(business=business_range(context, go_live_on))
+    if stream.windowed:
+        return desk.touched(destination, stream, days_of(context), reread=_is_reread(context))
+    return Selection()
 
 
 def published_asset(desk: Desk) -> dg.AssetsDefinition:
@@ -165,4 +185,5 @@ def _yesterday(desk: Desk) -> tuple[date, date]:
 
 
 def _metadata(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: dg.MetadataValue.json(value) if isinstance(value, dict) else value for name, value in values.items()}
+    lists = (dict, tuple)
+    return {n: dg.MetadataValue.json(v) if isinstance(v, lists) else v for n, v in values.items()}

@@ -47,21 +47,38 @@ def windows_are_complete(desk: Desk) -> dg.AssetChecksDefinition:
 
 def nothing_in_doubt(desk: Desk, destination: Destination, stream: Stream) -> dg.AssetChecksDefinition:
     """No record of the stream may or may not have arrived."""
-
-    def in_doubt() -> list[str]:
-        states = desk.ledger.states(destination.name, stream.ledger_name)
-        count = states.get((destination.name, stream.ledger_name, "in_doubt"), 0)
-        return [f"{count} records"] if count else []
-
     return _check(
-        [destination.name, stream.name], "nothing_in_doubt", "No record may or may not have arrived.", in_doubt
-    )
+        [destination.name, stream.name], "nothing_in_doubt",
+        "No record may or may not have arrived. Way out: `engage resolve --sent|--not-sent`.",
+        lambda: _waiting(desk, destination, stream, "in_doubt"),
+    )  # fmt: skip
 
 
-def _check(asset: list[str], name: str, description: str, find: Callable[[], list[str]]) -> dg.AssetChecksDefinition:
+def nothing_refused(desk: Desk, destination: Destination, stream: Stream) -> dg.AssetChecksDefinition:
+    """No record of the stream waits in the queue of refused ones; a warning, the others went through."""
+    return _check(
+        [destination.name, stream.name], "nothing_refused",
+        "No record was refused. Way out: `engage rejected list`, then `fix`, `replay` or `discard`.",
+        lambda: _waiting(desk, destination, stream, "rejected"), severity=dg.AssetCheckSeverity.WARN,
+    )  # fmt: skip
+
+
+def _waiting(desk: Desk, destination: Destination, stream: Stream, state: str) -> list[str]:
+    return [waiting.record_key for waiting in desk.queue.waiting(state, destination.name, stream.ledger_name)]
+
+
+def _check(
+    asset: list[str],
+    name: str,
+    description: str,
+    find: Callable[[], list[str]],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=asset, name=name, description=description)
     def check() -> dg.AssetCheckResult:
         found = find()
-        return dg.AssetCheckResult(passed=not found, metadata={"count": len(found), "examples": found[:_EXAMPLES]})
+        return dg.AssetCheckResult(
+            passed=not found, severity=severity, metadata={"count": len(found), "examples": found[:_EXAMPLES]}
+        )
 
     return check

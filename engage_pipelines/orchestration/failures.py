@@ -15,6 +15,7 @@ _WAY_OUT = {
     "RetryableError": "nothing was done; run again later",
     "UnknownOutcomeError": "see `engage status`: the records in doubt are settled by the next run or by a person",
     "ContractError": "the connector needs a look: the vendor's answer is not what its documents say",
+    "GuardError": "look at what would be sent (preview: true); if it is right, run again with yes_really: true",
     "IncompleteError": "run the same days again",
     "WarehouseBusyError": "another process holds the warehouse; run again when it has ended",
 }

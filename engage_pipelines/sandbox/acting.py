@@ -94,17 +94,22 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
+def _wire(call: Exchange) -> asyncio.Transport:
+    transport: asyncio.Transport | None = call.scope.get("extensions", {}).get(TRANSPORT_KEY)
+    if transport is None:
+        raise RuntimeError("connections can only be cut under engage_pipelines.sandbox.server")
+    return transport
+
+
 async def reset(call: Exchange) -> None:
     """Tear the connection down with a TCP reset.
 
     Raises:
         RuntimeError: the server is not the sandbox's own, so there is no connection to tear.
     """
-    transport = call.scope.get("extensions", {}).get(TRANSPORT_KEY)
-    if transport is None:
-        raise RuntimeError("connections can only be reset under engage_pipelines.sandbox.server")
-    wire = transport.get_extra_info("socket")
+    transport = _wire(call)
     # With linger 0 the kernel sends RST instead of the polite FIN.
+    wire = transport.get_extra_info("socket")
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
     await _gone(call.receive)
@@ -112,17 +117,19 @@ async def reset(call: Exchange) -> None:
 
 async def close(call: Exchange) -> None:
     """Close the connection once everything written has left."""
-    transport = call.scope.get("extensions", {}).get(TRANSPORT_KEY)
-    if transport is None:
-        raise RuntimeError("connections can only be closed under engage_pipelines.sandbox.server")
-    transport.close()
+    _wire(call).close()
     await _gone(call.receive)
 
 
 async def _status(fault: Fault, call: Exchange) -> None:
     if fault.handled:
         await handle(call)
-    response = answer({"message": fault.message}, fault.status, retry_after_header(fault.retry_after))
+    response = answer({"message": fault.message}, fault.status or 500, retry_after_header(fault.retry_after))
+    await response(call.scope, replay(b""), call.send)
+
+
+async def _down(fault: Fault, call: Exchange) -> None:
+    response = answer({"message": "Service Unavailable"}, fault.status or 503, retry_after_header(fault.retry_after))
     await response(call.scope, replay(b""), call.send)
 
 
@@ -151,6 +158,11 @@ async def _reset_after(_: Fault, call: Exchange) -> None:
 
 async def _half_body(_: Fault, call: Exchange) -> None:
     done = await handle(call)
+    if not done.body:
+        # Nothing to halve but the headers.
+        _wire(call).write(f"HTTP/1.1 {done.status} ".encode())
+        await close(call)
+        return
     start = done.with_body(done.body)
     await call.send({"type": "http.response.start", "status": start.status, "headers": start.headers})
     await call.send({
@@ -161,11 +173,12 @@ async def _half_body(_: Fault, call: Exchange) -> None:
 
 async def _broken_json(_: Fault, call: Exchange) -> None:
     done = await handle(call)
-    await done.with_body(done.body[: len(done.body) // 2]).leave(call.send)
+    await done.with_body(done.body[: len(done.body) // 2] or b"{").leave(call.send)
 
 
 ON_THE_WIRE: dict[str, Callable[[Fault, Exchange], Awaitable[None]]] = {
-    "status": _status, "forbidden_throttle": _forbidden, "slow": _slow, "reset_before": _reset_before,
+    "status": _status, "down": _down, "unreachable": _reset_before, "forbidden_throttle": _forbidden,
+    "slow": _slow, "reset_before": _reset_before,
     "reset_after": _reset_after, "half_body": _half_body, "broken_json": _broken_json,
 }  # fmt: skip
 
@@ -198,5 +211,5 @@ def _lists_in(value: Any) -> list[list[Any]]:
 
 
 def _row_key(row: Any) -> str:
-    names = ("request_code", "externalId", "contactID", "id")
+    names = ("request_code", "externalId", "contactID", "id", "order_id", "catalog_object_id")
     return str(next((row[name] for name in names if name in row), "")) if isinstance(row, dict) else ""

@@ -12,7 +12,10 @@ Where the documents are silent, this stand-in does the following (every line is 
 * personas are matched by source id, then phone, then e-mail; a persona may have several source ids;
 * a phone is valid as ten digits or as E.164; anything else is stored blank;
 * stock is absolute, per product and location, last write wins;
-* `limit` outside 100 to 2,000 is moved to the nearer end.
+* `limit` outside 100 to 2,000 is moved to the nearer end;
+* `search` is `email:`, `mobilePhone:` or `srcID:` with the whole value, or the whole value of any of these alone; a
+  persona of several source ids is found by each and shows the first;
+* the orders of a persona that does not exist, or is not there yet, are an empty list.
 """
 
 from __future__ import annotations

@@ -48,6 +48,12 @@ insert into inventory values (?, ?, ?, 1)
 on conflict (sku, location) do update set body = excluded.body, times_received = times_received + 1
 """
 
+# Fields that a search may name.
+_SEARCHED = {
+    "email": "email = ?", "mobilePhone": "phone = ?",
+    "srcID": "contact_id in (select contact_id from source_ids where source_id = ?)",
+}  # fmt: skip
+
 
 class AiqWorld:
     """AIQ's memory.
@@ -107,7 +113,9 @@ class AiqWorld:
             change.execute(
                 "insert into personas values (?, ?, ?, '{}', ?, ?, 0)", (contact, email, phone, now, visible)
             )
-        self._merge(change, contact, {**person, "mobilePhone": phone, "email": email})
+        # What is not given stays as it is; what is given badly is blank.
+        cleaned = {"mobilePhone": phone, "email": email}
+        self._merge(change, contact, {**person, **{name: cleaned[name] for name in cleaned if name in person}})
         if source_id:
             change.execute("insert or replace into source_ids values (?, ?)", (source_id, contact))
         return contact
@@ -125,7 +133,7 @@ class AiqWorld:
 
     def _merge(self, change: sqlite3.Connection, contact: str, person: Mapping[str, Any]) -> None:
         held = change.execute("select body from personas where contact_id = ?", (contact,)).fetchone()[0]
-        known = {**msgspec.json.decode(held), **person}
+        known = {"mobilePhone": "", "email": "", **msgspec.json.decode(held), **person}
         change.execute(
             "update personas set body = ?, phone = ?, email = ?, times_received = times_received + 1"
             " where contact_id = ?",
@@ -143,11 +151,15 @@ class AiqWorld:
         return self._persona(found) if found else None
 
     def personas(self, search: str, now: float) -> list[dict[str, Any]]:
-        """All personas visible by now; `search` is empty or `email:<address>`."""
-        email = search.removeprefix("email:").lower()
+        """All personas visible by now; `search` is empty, `<field>:<value>` or a value of any of the fields."""
+        field, _, value = search.partition(":")
+        wanted = [field] if field in _SEARCHED else list(_SEARCHED) if search else []
+        where = " or ".join(_SEARCHED[name] for name in wanted) or "true"
+        value = value if field in _SEARCHED else search
+        values = [value.lower() if name == "email" else value for name in wanted]
         found = self._holdings.rows(
-            "select * from personas where visible_at <= ? and (? = '' or email = ?) order by inserted, contact_id",
-            (now, email, email),
+            f"select * from personas where visible_at <= ? and ({where}) order by inserted, contact_id",
+            (now, *values),
         )
         return [self._persona(row) for row in found]
 

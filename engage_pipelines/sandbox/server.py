@@ -27,6 +27,8 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from engage_pipelines.sandbox.acting import TRANSPORT_KEY
 from engage_pipelines.sandbox.app import StandIn, VendorFrame, create_app
+from engage_pipelines.sandbox.clock import SandboxClock
+from engage_pipelines.sandbox.door_faults import open_relay
 from engage_pipelines.sandbox.faults import read_fault
 from engage_pipelines.sandbox.process import SandboxProcess, arguments, start_sandbox_process
 from engage_pipelines.sandbox.shop_choice import Shop, fill_shop
@@ -87,6 +89,8 @@ class Sandbox:
         stand_ins: the vendors by name.
         sftp_port: where the SFTP server listens, 0 without Voyado.
         sftp_host_key: its public host key, to pin.
+        frames: what is around each vendor: fault book, limits, counts, journal.
+        clock: the sandbox's clock; vendors that were made with a clock of their own keep to that.
     """
 
     url: str
@@ -94,6 +98,7 @@ class Sandbox:
     sftp_port: int = 0
     sftp_host_key: str = ""
     frames: Mapping[str, VendorFrame] = field(default_factory=dict)
+    clock: SandboxClock = field(default_factory=SandboxClock)
 
     def add_fault(self, vendor: str, **rule: Any) -> None:
         """Add a rule to the vendor's fault book, see `faults.Fault`."""
@@ -105,7 +110,11 @@ class Sandbox:
 
 
 def build_stand_ins(
-    state: Path, *, vendors: Sequence[str] = VENDORS, options: Mapping[str, Mapping[str, Any]] | None = None
+    state: Path,
+    *,
+    vendors: Sequence[str] = VENDORS,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    clock: SandboxClock | None = None,
 ) -> list[StandIn]:
     """Make stand-ins over the state folder; `options` are constructor arguments by vendor."""
     makers: dict[str, Callable[..., StandIn]] = {}
@@ -113,22 +122,30 @@ def build_stand_ins(
     from engage_pipelines.sandbox.crmcom import CrmComStandIn
 
     makers.update(aiq=AiqStandIn, crmcom=CrmComStandIn, voyado=VoyadoStandIn)
+    clocks: dict[str, Callable[[], Any]] = {}
+    if clock:
+        # Square tells the time in moments, the others in seconds.
+        clocks = {**dict.fromkeys(vendors, clock), "square": clock.moment}
     if "square" in vendors:
         from engage_pipelines.sandbox.square import SquareStandIn
 
         makers["square"] = SquareStandIn
-    return [makers[name](state / name, **(options or {}).get(name, {})) for name in vendors]
+    given = {name: {"clock": clocks[name]} if clocks else {} for name in vendors}
+    return [makers[name](state / name, **{**given[name], **(options or {}).get(name, {})}) for name in vendors]
 
 
 class _Served:
     """The application, its socket and its SFTP door, put together."""
 
-    def __init__(self, stand_ins: Sequence[StandIn], state: Path, host: str, port: int, sftp_port: int) -> None:
+    def __init__(
+        self, stand_ins: Sequence[StandIn], state: Path, clock: SandboxClock, host: str, port: int, sftp_port: int
+    ) -> None:  # fmt: skip
         self.stand_ins = {stand_in.name: stand_in for stand_in in stand_ins}
+        self._clock = clock
         self._state = state
         self._sftp_port = sftp_port
         self._door = SftpDoor(0, "")
-        self.app = create_app(stand_ins, lifespan=self._life)
+        self.app = create_app(stand_ins, state, clock=clock, lifespan=self._life)
         self.socket = socket.create_server((host, port))
         self._url = f"http://{host}:{self.socket.getsockname()[1]}"
 
@@ -137,13 +154,18 @@ class _Served:
         try:
             voyado = self.stand_ins.get("voyado")
             if isinstance(voyado, VoyadoStandIn):
-                async with open_door(self._state, voyado.drop, port=self._sftp_port) as self._door:
+                faults = self.app.state.frames["voyado"].faults
+                async with (
+                    open_door(self._state, voyado.drop) as door,
+                    open_relay(door.port, faults, port=self._sftp_port) as port,
+                ):
+                    self._door = SftpDoor(port, door.host_key)
                     yield
             else:
                 yield
         finally:
-            for stand_in in self.stand_ins.values():
-                stand_in.close()
+            for frame in self.app.state.frames.values():
+                frame.close()
 
     def server(self, on_ready: Callable[[], None]) -> _Server:
         # Connections stay open longer than callers keep theirs: who hangs up first is the caller.
@@ -155,20 +177,26 @@ class _Served:
 
     def sandbox(self) -> Sandbox:
         return Sandbox(
-            self._url, self.stand_ins, self._door.port, self._door.host_key, self.app.state.frames
-        )  # fmt: skip
+            self._url, self.stand_ins, self._door.port, self._door.host_key, self.app.state.frames, self._clock
+        )
 
 
 @contextmanager
 def running_app(
-    stand_ins: Sequence[StandIn], state: Path, *, host: str = "127.0.0.1", port: int = 0, sftp_port: int = 0
+    stand_ins: Sequence[StandIn],
+    state: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    sftp_port: int = 0,
+    clock: SandboxClock | None = None,
 ) -> Iterator[Sandbox]:
     """Serve these stand-ins in a thread while the context is open; they are closed with it.
 
     Raises:
         RuntimeError: it did not start or stop in time.
     """
-    served = _Served(stand_ins, state, host, port, sftp_port)
+    served = _Served(stand_ins, state, clock or SandboxClock(), host, port, sftp_port)
     ready = threading.Event()
     server = served.server(ready.set)
     thread = threading.Thread(target=server.run, args=([served.socket],), name="sandbox", daemon=True)
@@ -199,9 +227,10 @@ def running_sandbox(
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Sandbox]:
     """Build stand-ins over `state`, fill Square's shop if it is empty and one is wanted, serve in a thread."""
-    stand_ins = build_stand_ins(state, vendors=vendors, options=options)
+    clock = SandboxClock()
+    stand_ins = build_stand_ins(state, vendors=vendors, options=options, clock=clock)
     fill_shop(stand_ins, Shop(shop, receipts, seed, retail_parquet), progress)
-    with running_app(stand_ins, state, port=port, sftp_port=sftp_port) as sandbox:
+    with running_app(stand_ins, state, port=port, sftp_port=sftp_port, clock=clock) as sandbox:
         yield sandbox
 
 
@@ -225,9 +254,10 @@ def serve(
     stop_with_stdin: bool = False,
 ) -> None:
     """Serve until a signal comes (or standard input closes); prints the ready line on stdout."""
-    stand_ins = build_stand_ins(state, vendors=vendors, options=options)
+    clock = SandboxClock()
+    stand_ins = build_stand_ins(state, vendors=vendors, options=options, clock=clock)
     fill_shop(stand_ins, Shop(shop, receipts, seed, retail_parquet), _print_progress)
-    served = _Served(stand_ins, state, host, port, sftp_port)
+    served = _Served(stand_ins, state, clock, host, port, sftp_port)
 
     def say_ready() -> None:
         here = served.sandbox()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from starlette.responses import Response
 from starlette.routing import Route
 
 from engage_pipelines.sandbox.faults import Fault
+from engage_pipelines.sandbox.rows import Rows
 
 
 class StandIn(Protocol):
@@ -64,4 +66,22 @@ class HasSwitches(Protocol):
 
     def switches(self) -> list[Route]:
         """Those routes."""
+        ...
+
+
+@runtime_checkable
+class NamesRows(Protocol):
+    """A stand-in that says itself which records its routes take; for the others `rows.ROWS` does."""
+
+    def rows(self) -> Mapping[str, Rows]:
+        """`METHOD template` -> the rows of such a call."""
+        ...
+
+
+@runtime_checkable
+class RefusesCalls(Protocol):
+    """A stand-in that has its own form of refusing a whole call; without one it is a bare 400."""
+
+    def refusal(self, message: str) -> Response:
+        """The refusal of a call whose content the vendor does not take."""
         ...

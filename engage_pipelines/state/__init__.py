@@ -1,10 +1,24 @@
-"""Operational memory, in SQLAlchemy (SQLite in WAL mode, or Postgres by URL): bookmarks and the ledger.
+"""Operational memory, in SQLAlchemy (SQLite in WAL mode, or Postgres by URL): bookmarks, ledger, runs, queue.
 
 What belongs here: what must survive a crash of any run. What does not: business data (the warehouse).
 """
 
 from engage_pipelines.state.bookmarks import Bookmarks
 from engage_pipelines.state.database import open_state
-from engage_pipelines.state.ledger import Ledger, RunCounts, Settlement
+from engage_pipelines.state.ledger import BatchEnd, Doubt, Ledger, Settlement
+from engage_pipelines.state.queue import Queue, Waiting
+from engage_pipelines.state.runs import PlanSize, RunCounts, Runs
 
-__all__ = ["Bookmarks", "Ledger", "RunCounts", "Settlement", "open_state"]
+__all__ = [
+    "BatchEnd",
+    "Bookmarks",
+    "Doubt",
+    "Ledger",
+    "PlanSize",
+    "Queue",
+    "RunCounts",
+    "Runs",
+    "Settlement",
+    "Waiting",
+    "open_state",
+]

@@ -48,9 +48,13 @@ DELIVERIES = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("payload_hash", sa.String(32), nullable=False),
     sa.Column("delivered_hash", sa.String(32)),
+    sa.Column("delivered_at", UtcTime),
+    sa.Column("delivered_batch_id", sa.String(128)),
     sa.Column("batch_id", sa.String(128)),
     sa.Column("run_id", sa.String(64)),
     sa.Column("attempt_count", sa.Integer, nullable=False, default=0),
+    # How often the record was taken back and sent anew, where the platform can change nothing.
+    sa.Column("correction_count", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reason", sa.String(400)),
     sa.Column("vendor_code", sa.String(64)),
     sa.Column("vendor_id", sa.String(128)),
@@ -59,8 +63,54 @@ DELIVERIES = sa.Table(
     sa.Column("settled_at", UtcTime),
     sqlite_with_rowid=False,
 )
-# Few rows are not settled at any time; this finds them without reading the others.
-sa.Index("deliveries_by_state", DELIVERIES.c.destination, DELIVERIES.c.stream, DELIVERIES.c.state)
+# Few rows are not settled at any time; this finds them without reading the others, and costs nothing for those.
+_UNSETTLED = DELIVERIES.c.state.not_in([sa.literal_column("'delivered'"), sa.literal_column("'accepted'")])
+sa.Index(
+    "deliveries_unsettled", DELIVERIES.c.destination, DELIVERIES.c.stream, DELIVERIES.c.state,
+    sqlite_where=_UNSETTLED, postgresql_where=_UNSETTLED,
+)  # fmt: skip
+
+DELIVERY_BATCHES = sa.Table(
+    "delivery_batches",
+    METADATA,
+    # The same records in the same form make the same batch again: it is the run that tells attempts apart.
+    sa.Column("batch_id", sa.String(128), primary_key=True),
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("destination", sa.String(64), nullable=False),
+    sa.Column("stream", sa.String(64), nullable=False),
+    sa.Column("record_count", sa.Integer, nullable=False),
+    sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    sa.Column("call_count", sa.Integer),
+    sa.Column("route", sa.String(200)),
+    sa.Column("status", sa.Integer),
+    sa.Column("request_id", sa.String(64)),
+    sa.Column("outcomes", sa.Text),
+    sa.Column("answer", sa.String(400)),
+)
+
+# Payloads that a person may have to look at: of refused records, until they are settled otherwise.
+PAYLOADS = sa.Table(
+    "payloads",
+    METADATA,
+    sa.Column("destination", sa.String(64), primary_key=True),
+    sa.Column("stream", sa.String(64), primary_key=True),
+    sa.Column("record_key", sa.String(256), primary_key=True),
+    sa.Column("payload_hash", sa.String(32), nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+)
+
+# Payloads that a person has put in the place of what the source gives, as long as the source gives just that.
+FIXES = sa.Table(
+    "fixes",
+    METADATA,
+    sa.Column("destination", sa.String(64), primary_key=True),
+    sa.Column("stream", sa.String(64), primary_key=True),
+    sa.Column("record_key", sa.String(256), primary_key=True),
+    sa.Column("instead_of", sa.String(32), nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("fixed_at", UtcTime, nullable=False),
+)
 
 DELIVERY_RUNS = sa.Table(
     "delivery_runs",
@@ -70,6 +120,9 @@ DELIVERY_RUNS = sa.Table(
     sa.Column("stream", sa.String(64), nullable=False),
     sa.Column("started_at", UtcTime, nullable=False),
     sa.Column("ended_at", UtcTime),
+    sa.Column("planned_count", sa.Integer),
+    sa.Column("planned_amounts", sa.Text),
+    sa.Column("day_count", sa.Integer),
     sa.Column("source_record_count", sa.Integer),
     sa.Column("delivered_count", sa.Integer),
     sa.Column("accepted_count", sa.Integer),
@@ -92,9 +145,29 @@ def open_state(url: str) -> sa.Engine:
         url: `sqlite:///<file>` or `postgresql://…` (the plain form is fine).
     """
     parsed = make_url(re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", url))
-    engine = _open_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else sa.create_engine(parsed)
+    engine = _open_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _open_postgres(parsed)
     METADATA.create_all(engine)
+    _bring_up_to_date(engine)
     return engine
+
+
+def _bring_up_to_date(engine: sa.Engine) -> None:
+    """Tables only ever gain columns and indexes: add those that an older release did not have."""
+    found = sa.inspect(engine)
+    with engine.begin() as connection:
+        for table in METADATA.sorted_tables:
+            known = {column["name"] for column in found.get_columns(table.name)}
+            for index in table.indexes:
+                index.create(connection, checkfirst=True)
+            for column in table.c:
+                if column.name not in known:
+                    statement = sa.schema.CreateColumn(column).compile(dialect=engine.dialect)
+                    connection.execute(sa.text(f"alter table {table.name} add column {statement}"))
+
+
+def _open_postgres(url: URL) -> sa.Engine:
+    # Statements of one batch travel together; one round trip per record would cap delivery.
+    return sa.create_engine(url, executemany_mode="values_plus_batch", pool_pre_ping=True)
 
 
 def _open_sqlite(url: URL) -> sa.Engine:

@@ -15,31 +15,41 @@ from engage_pipelines.warehouse.books import (
     quarantine_counts,
     receipts_out_of_balance,
 )
+from engage_pipelines.warehouse.corrections import ReturnRequest, return_key, write_returns
 from engage_pipelines.warehouse.database import Warehouse
-from engage_pipelines.warehouse.load import LoadRequest, LoadResult, load_window
-from engage_pipelines.warehouse.plan import PlanRequest, PlanResult, Selection, write_plan
+from engage_pipelines.warehouse.load import load_window
+from engage_pipelines.warehouse.load_notes import LoadRequest, LoadResult
+from engage_pipelines.warehouse.plan import Note, PlanRequest, PlanResult, Selection, write_plan
 from engage_pipelines.warehouse.publish import Published, publish
 from engage_pipelines.warehouse.render import Renderer
+from engage_pipelines.warehouse.trace import Receipt, Version, find_receipt
 
 __all__ = [
     "LoadRequest",
     "LoadResult",
+    "Note",
     "PlanRequest",
     "PlanResult",
     "Published",
+    "Receipt",
     "Renderer",
+    "ReturnRequest",
     "Selection",
     "Totals",
+    "Version",
     "Warehouse",
     "core_totals",
     "delivered_totals",
     "duplicate_keys",
     "earliest_window_loaded_since",
+    "find_receipt",
     "incomplete_windows",
     "load_window",
     "payments_apart",
     "publish",
     "quarantine_counts",
     "receipts_out_of_balance",
+    "return_key",
     "write_plan",
+    "write_returns",
 ]

@@ -116,6 +116,18 @@ def quoted(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
+def bare(sql: str) -> str:
+    """A statement of a file as it can stand in brackets."""
+    return sql.strip().rstrip(";")
+
+
+def count_of(connection: Connection, sql: str, parameters: list[Any] | None = None) -> int:
+    """The one number that a query gives; 0 for null."""
+    # All rows of it: a result that is not read to its end would block the connection.
+    rows = connection.execute(sql, parameters or []).fetchall()
+    return int(rows[0][0] or 0) if rows else 0
+
+
 def scratch_connection(memory_limit: str = "512MB", threads: int = 2, temp_directory: Path | None = None) -> Connection:
     """An in-memory database with our settings and functions; for rendering and as the frame of attachments."""
     config: dict[str, Any] = {"memory_limit": memory_limit, "threads": threads}

@@ -8,90 +8,35 @@ any number of times.
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import duckdb
-import msgspec
-import pyarrow as pa
 
-from engage_pipelines.connector import Entity, Window
+from engage_pipelines.connector import Entity
 from engage_pipelines.model import TABLE_BY_NAME, Table
 from engage_pipelines.warehouse.database import (
     Connection,
     Warehouse,
     all_or_nothing,
+    bare,
+    count_of,
     quoted,
     register_currencies,
     set_variables,
 )
+from engage_pipelines.warehouse.load_notes import (
+    LARGEST_RECORD,
+    LoadRequest,
+    LoadResult,
+    note_completeness,
+    note_load,
+    note_quarantine,
+    note_versions,
+    unknown_fields,
+)
 from engage_pipelines.warehouse.structure import as_text, column_types, leaf_count, wrong_shape
-
-# 16 MiB: a wholesale order with thousands of lines is one JSON object; DuckDB sets aside twice this per thread.
-_LARGEST_RECORD = 16 * 1024 * 1024
-# Records that are looked through for fields that the mapping does not know.
-_SAMPLE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class LoadRequest:
-    """One finished spool and how to read it.
-
-    Attributes:
-        source: source name.
-        entity: its declaration.
-        folder: where the source's SQL and structure files are.
-        load_id: key of the load.
-        window: modification window that was pulled.
-        location_ids: locations that were asked.
-        spool: folder of the spool, relative to the lake.
-        records: NDJSON file of the records.
-        proofs: NDJSON file of the second question's answer, if it was asked.
-        page_count: pages pulled.
-        pulled_at: when the pull ended.
-        variables: options and settings that the SQL reads.
-    """
-
-    source: str
-    entity: Entity
-    folder: Path
-    load_id: str
-    window: Window
-    location_ids: tuple[str, ...]
-    spool: str
-    records: Path
-    proofs: Path | None
-    page_count: int
-    pulled_at: datetime
-    variables: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadResult:
-    """What a load did.
-
-    Attributes:
-        records: records in the spool.
-        changed: records new or changed.
-        quarantined: records put into quarantine.
-        missing: records that the till lists but that were not pulled.
-        unknown_fields: top-level fields that the mapping does not know.
-        rows: rows written per core table.
-    """
-
-    records: int
-    changed: int
-    quarantined: int
-    missing: int
-    unknown_fields: tuple[str, ...]
-    rows: dict[str, int]
 
 
 def load_window(warehouse: Warehouse, request: LoadRequest, *, now: datetime) -> LoadResult:
@@ -112,12 +57,12 @@ def load_window(warehouse: Warehouse, request: LoadRequest, *, now: datetime) ->
         with all_or_nothing(connection):
             _stage(connection, request, "warehouse")
             rows = {table.name: _replace(connection, "warehouse", table) for table in personal}
-            quarantined = _note_quarantine(connection, request, now)
-            missing = _note_completeness(connection, request, now) if request.proofs else 0
-            result = LoadResult(
-                records, next(iter(rows.values())), quarantined, missing, _unknown_fields(request), rows
-            )
-            _note(connection, request, result, now)
+            quarantined = note_quarantine(connection, request, now)
+            missing = note_completeness(connection, request, now) if request.proofs else 0
+            if "transactions" in rows:
+                note_versions(connection, now)
+            result = LoadResult(records, next(iter(rows.values())), quarantined, missing, unknown_fields(request), rows)
+            note_load(connection, request, result, now)
     return result
 
 
@@ -126,10 +71,10 @@ def _read(connection: Connection, request: LoadRequest) -> int:
     _prepare(connection, request)
     _read_records(connection, request)
     entity = request.entity
-    records = _count(connection, "select count(*) from pulled")
+    records = count_of(connection, "select count(*) from pulled")
     if request.proofs:
         connection.execute("create temp table landed_ids as select id, location_id from pulled")
-    if _count(connection, f"select count(distinct {entity.record_id}) from pulled") == records:
+    if count_of(connection, f"select count(distinct {entity.record_id}) from pulled") == records:
         # The usual case: nothing came twice, so there is no need for a second copy in memory.
         connection.execute("alter table pulled rename to raw")
     else:
@@ -138,7 +83,7 @@ def _read(connection: Connection, request: LoadRequest) -> int:
             f"over (partition by {entity.record_id} order by {entity.newest} desc nulls last) = 1"
         )
         connection.execute("drop table pulled")
-    return records + _count(connection, "select count(*) from quarantined")
+    return records + count_of(connection, "select count(*) from quarantined")
 
 
 def _prepare(connection: Connection, request: LoadRequest) -> None:
@@ -157,7 +102,7 @@ def _read_records(connection: Connection, request: LoadRequest) -> None:
     try:
         connection.execute(
             f"create temp table pulled as select * from read_json(?, format = 'newline_delimited', "
-            f"columns = {column_types(structure)}, maximum_object_size = {_LARGEST_RECORD})",
+            f"columns = {column_types(structure)}, maximum_object_size = {LARGEST_RECORD})",
             [files],
         )
     except duckdb.InvalidInputException:
@@ -175,7 +120,7 @@ def _read_one_by_one(connection: Connection, structure: dict[str, Any], files: l
         f"create temp table texts as select row_number() over () as line, json, "
         f"json_transform(json, '{json.dumps(structure)}') as typed, "
         f"json_transform(json, '{json.dumps(as_text(structure))}') as untyped "
-        f"from read_ndjson_objects(?, maximum_object_size = {_LARGEST_RECORD})",
+        f"from read_ndjson_objects(?, maximum_object_size = {LARGEST_RECORD})",
         [files],
     )
     connection.execute(
@@ -194,7 +139,7 @@ def _read_one_by_one(connection: Connection, structure: dict[str, Any], files: l
 def _run_checks(connection: Connection, request: LoadRequest) -> None:
     sql = (request.folder / request.entity.checks).read_text()
     connection.execute(
-        f"insert into quarantined select coalesce(record_id, 'record without id'), reason from ({_bare(sql)})"
+        f"insert into quarantined select coalesce(record_id, 'record without id'), reason from ({bare(sql)})"
     )
     _drop_quarantined(connection, request.entity)
 
@@ -225,7 +170,7 @@ def _map_table(connection: Connection, request: LoadRequest, table: Table) -> No
         else f'cast("{c.name}" as {c.duckdb_type}) as "{c.name}"'
         for c in table.columns
     )
-    connection.execute(f"create temp table staged_{table.name} as select {columns} from ({_bare(sql)})")
+    connection.execute(f"create temp table staged_{table.name} as select {columns} from ({bare(sql)})")
 
 
 def _forget_known_versions(connection: Connection, entity: Entity, main: Table, database: str) -> None:
@@ -260,7 +205,7 @@ def _quarantine_missing(connection: Connection, request: LoadRequest, tables: li
                 f"insert into unusable select distinct {owner}, 'missing {column}' "
                 f'from staged_{table.name} where "{column}" is null'
             )
-    if not _count(connection, "select count(*) from unusable"):
+    if not count_of(connection, "select count(*) from unusable"):
         return
     prefix = f"{request.source}:"
     connection.execute(
@@ -285,87 +230,4 @@ def _replace(connection: Connection, database: str, table: Table) -> int:
     connection.execute(
         f"insert into {database}.{table.full_name} ({columns}) select {columns} from staged_{table.name}"
     )
-    return _count(connection, f"select count(*) from staged_{table.name}")
-
-
-def _note(connection: Connection, request: LoadRequest, result: LoadResult, now: datetime) -> None:
-    values = [
-        request.load_id, request.source, request.entity.name, ",".join(request.location_ids),
-        request.window.start, request.window.end, request.spool, request.page_count, result.records, result.changed,
-        result.quarantined, len(result.unknown_fields), ",".join(result.unknown_fields) or None,
-        request.pulled_at, now,
-    ]  # fmt: skip
-    connection.execute("delete from warehouse.ops.loads where load_id = ?", [request.load_id])
-    # By name: a column that a later release added stands last in an older file.
-    columns = ", ".join(TABLE_BY_NAME["ops.loads"].column_names)
-    connection.execute(f"insert into warehouse.ops.loads ({columns}) values ({', '.join('?' * len(values))})", values)
-
-
-def _note_quarantine(connection: Connection, request: LoadRequest, now: datetime) -> int:
-    connection.execute("delete from warehouse.ops.quarantine where load_id = ?", [request.load_id])
-    connection.execute(
-        "insert into warehouse.ops.quarantine (load_id, source, entity, record_id, reason, spool_path, quarantined_at) "
-        "select ?, ?, ?, record_id, min(reason), ?, ? "
-        "from quarantined group by record_id",
-        [request.load_id, request.source, request.entity.name, request.spool, now],
-    )
-    return _count(connection, "select count(distinct record_id) from quarantined")
-
-
-def _note_completeness(connection: Connection, request: LoadRequest, now: datetime) -> int:
-    proof = request.entity.proof
-    if proof is None or request.proofs is None:
-        return 0
-    connection.execute(
-        "create temp view proof as select json as record from read_ndjson_objects("
-        f"{quoted(request.proofs)}, maximum_object_size = {_LARGEST_RECORD})"
-    )
-    connection.execute(f"create temp table listed as {_bare((request.folder / proof).read_text())}")
-    # What an earlier pull of a part of this window found is answered by this one.
-    connection.execute(
-        "delete from warehouse.ops.completeness where load_id = ? or (source = ? and entity = ? and "
-        "list_contains(?::varchar[], location_id) and window_start_at >= ? and window_end_at <= ?)",
-        [
-            request.load_id, request.source, request.entity.name, list(request.location_ids),
-            request.window.start, request.window.end,
-        ],
-    )  # fmt: skip
-    connection.execute(
-        (Path(__file__).parent / "completeness.sql").read_text(),
-        {
-            "load_id": request.load_id, "source": request.source, "entity": request.entity.name,
-            "location_ids": list(request.location_ids), "window_start_at": request.window.start,
-            "window_end_at": request.window.end, "checked_at": now,
-        },
-    )  # fmt: skip
-    return _count(
-        connection,
-        "select sum(missing_count) from warehouse.ops.completeness where load_id = ?",
-        [request.load_id],
-    )
-
-
-def _unknown_fields(request: LoadRequest) -> tuple[str, ...]:
-    """Top-level fields of the first records that the structure does not name.
-
-    A vendor adds a field to all records at once, so the first thousand tell; parsing every record a second time
-    would take more memory than the load itself.
-    """
-    known = set(json.loads((request.folder / request.entity.structure).read_text()))
-    found: set[str] = set()
-    with pa.CompressedInputStream(str(request.records), "zstd") as stream:
-        lines = io.BufferedReader(stream) if request.page_count else ()
-        for line in itertools.islice(lines, _SAMPLE):
-            # What is no object has no fields, and is in quarantine.
-            with suppress(msgspec.ValidationError):
-                found.update(msgspec.json.decode(line, type=dict[str, msgspec.Raw]))
-    return tuple(sorted(found - known))
-
-
-def _count(connection: Connection, sql: str, parameters: list[Any] | None = None) -> int:
-    row = connection.execute(sql, parameters or []).fetchone()
-    return int(row[0] or 0) if row else 0
-
-
-def _bare(sql: str) -> str:
-    return sql.strip().rstrip(";")
+    return count_of(connection, f"select count(*) from staged_{table.name}")

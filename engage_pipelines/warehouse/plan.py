@@ -6,19 +6,38 @@ only what has to be sent leaves, as a Parquet file. So the warehouse is free aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from engage_pipelines.connector import Stream
-from engage_pipelines.warehouse.database import Connection, Warehouse, quoted, set_variables
+from engage_pipelines.warehouse.corrections import rename_corrected
+from engage_pipelines.warehouse.database import Connection, Warehouse, bare, count_of, quoted, set_variables
 
 # Receipts shaped at once; lists of lines cannot leave memory while they are gathered.
 _SLICE = 10_000
+# Records that the ledger is asked for at once.
+_LOOKUP = 50_000
+_KEYS = {
+    "transactions": "transaction_id", "customers": "customer_id", "products": "product_id", "stores": "store_id",
+}  # fmt: skip
+_SOLD = "business_on >= getvariable('first_day') and business_on < getvariable('end_day')"
+_TOUCHED = (
+    "load_id in (select load_id from ops.loads where window_end_at > getvariable('touched_from') "
+    "and window_start_at < getvariable('touched_to'))"
+)
+# What an earlier day could not deliver is taken up again, whatever its day.
+_OWED = "(select record_key from unsettled where state in ('pending', 'sending', 'in_doubt'))"
+_WITHDRAWN = (
+    "select count(*) from compared where action = 'diverged' and skipped_reason is not null "
+    "and known_state is distinct from 'diverged'"
+)
+_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +47,24 @@ class Selection:
     Attributes:
         touched: range of modification time `[start, end)`; rows of loads that overlap it.
         business: range of business days `[first, end)`.
+        keys: these records only.
     """
 
     touched: tuple[datetime, datetime] | None = None
     business: tuple[date, date] | None = None
+
+    keys: tuple[str, ...] | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """True if nothing is left out."""
+        return self.touched is None and self.business is None and self.keys is None
+
+    @property
+    def days(self) -> int:
+        """How many days the selection spans; 1 where it is not one of days."""
+        first, end = self.touched or self.business or (None, None)
+        return max(1, (end - first).days) if first and end else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +73,41 @@ class PlanRequest:
 
     Attributes:
         stream: its declaration.
+        policy: what happens to records in doubt.
         folder: where the destination's SQL files are.
         selection: rows to consider.
-        ledger: Arrow table `record_key, state, payload_hash, delivered_hash` of the stream.
+        known: what the ledger knows of some records, or of all: `record_key, state, payload_hash, delivered_hash,
+            correction_count`.
+        unsettled: what it knows of the records that are neither delivered nor accepted, same columns.
+        fixes: `record_key, instead_of, payload` that a person has put in the place of what the source gives.
+        originals: `record_key, payload_hash, payload` of records in doubt, as they were sent.
         variables: the destination's options.
         store_names: store_id -> name at the destination.
-        file: Parquet file to write: `record_key, payload, payload_hash, weight`, in key order.
+        file: Parquet file to write: `record_key, payload, payload_hash, weight, is_in_doubt`, in key order.
     """
 
     stream: Stream
+    policy: str
     folder: Path
     selection: Selection
-    ledger: pa.Table
+    known: Callable[[Sequence[str] | None], pa.Table]
+    unsettled: pa.Table
+    fixes: pa.Table
+    originals: pa.Table
     variables: Mapping[str, Any]
     store_names: Mapping[str, str]
     file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A record that the ledger must note without a call; the payload only of a refused one."""
+
+    record_key: str
+    state: str
+    payload_hash: str
+    reason: str
+    payload: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +118,22 @@ class PlanResult:
         counts: action -> records; actions are `send_new`, `send_changed`, `send_again`, `unchanged`,
             `rejected`, `diverged`, `held` and `skipped`.
         skipped: reason -> records.
-        notes: records the ledger must note without a call: `record_key, state, payload_hash, reason`.
-        source_records: records the stream's SQL gave.
+        rejected: reason -> records.
+        notes: records the ledger must note without a call.
+        amounts: currency -> amount of the receipts to send; empty for other streams.
+        gone: records that the platform holds and the source does not have any more; 0 for a part of the source.
+        withdrawn: records that the platform holds and that, since now, should not be there any more.
+        is_everything: True if the whole source was looked at.
     """
 
     counts: dict[str, int]
     skipped: dict[str, int]
-    notes: list[tuple[str, str, str, str]] = field(default_factory=list)
+    rejected: dict[str, int] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    amounts: dict[str, Decimal] = field(default_factory=dict)
+    gone: int = 0
+    withdrawn: int = 0
+    is_everything: bool = False
 
     @property
     def source_records(self) -> int:
@@ -88,16 +150,45 @@ def write_plan(warehouse: Warehouse, request: PlanRequest) -> PlanResult:
     """Plan a stream and write the records to send to `request.file`."""
     with warehouse.connection() as connection:
         channel = "history" if request.stream.history else "api"
-        own = {"channel": channel, "elsewhere": request.stream.elsewhere}
+        own = {
+            "channel": channel, "elsewhere": request.stream.elsewhere, "policy": request.policy,
+            "is_immutable": request.stream.immutable,
+        }  # fmt: skip
         set_variables(connection, {**request.variables, **own})
-        connection.register("ledger_rows", request.ledger)
-        connection.execute("create temp table ledger as select * from ledger_rows")
+        for name, rows in (
+            ("unsettled", request.unsettled),
+            ("fixes", request.fixes),
+            ("originals", request.originals),
+        ):
+            _take(connection, name, rows)
         _name_stores(connection, request.store_names)
         _select(connection, request)
         _shape(connection, request)
-        _compare(connection, request)
+        if request.selection.keys is not None:
+            connection.execute("delete from shaped where record_key not in (select key from wanted)")
+        _know(connection, request)
+        rename_corrected(connection, request.stream, request.folder)
+        _compare(connection)
         _write(connection, request.file)
-        return _result(connection)
+        return _result(connection, request)
+
+
+def _take(connection: Connection, name: str, rows: pa.Table) -> None:
+    connection.register("taken", rows)
+    connection.execute(f"create temp table {name} as from taken")
+    connection.unregister("taken")
+
+
+def _know(connection: Connection, request: PlanRequest) -> None:
+    """Fetch what the ledger knows: all of it for a whole stream, else of the shaped records only."""
+    if request.selection.is_everything:
+        _take(connection, "ledger", request.known(None))
+        return
+    keys = connection.execute("select distinct record_key from shaped").fetchnumpy()["record_key"].tolist()
+    _take(connection, "ledger", request.known(keys[:_LOOKUP]))
+    for start in range(_LOOKUP, len(keys), _LOOKUP):
+        connection.register("taken", request.known(keys[start : start + _LOOKUP]))
+        connection.execute("insert into ledger from taken")
 
 
 def _name_stores(connection: Connection, names: Mapping[str, str]) -> None:
@@ -108,28 +199,23 @@ def _name_stores(connection: Connection, names: Mapping[str, str]) -> None:
 
 
 def _select(connection: Connection, request: PlanRequest) -> None:
-    table = request.stream.selects
-    if request.selection.business is not None:
-        first, end = request.selection.business
-        set_variables(connection, {"first_day": first, "end_day": end})
-        condition = {
-            "transactions": "business_on >= getvariable('first_day') and business_on < getvariable('end_day')",
-            "customers": "customer_id in (select customer_id from core.transactions where business_on >= "
-            "getvariable('first_day') and business_on < getvariable('end_day'))",
-        }[table]
-    elif request.selection.touched is not None:
-        start, end_at = request.selection.touched
-        connection.execute("set variable touched_from = ?::timestamptz", [start])
-        connection.execute("set variable touched_to = ?::timestamptz", [end_at])
-        key = {"transactions": "transaction_id", "customers": "customer_id"}[table]
-        # What an earlier day could not deliver is taken up again, whatever its day.
+    table, selection = request.stream.selects, request.selection
+    condition = "true"
+    if selection.keys is not None:
+        connection.execute("create temp table wanted as select unnest(?::varchar[]) as key", [list(selection.keys)])
+        if table in _KEYS:
+            condition = f"{_KEYS[table]} in (select key from wanted)"
+    elif selection.business is not None:
+        set_variables(connection, dict(zip(("first_day", "end_day"), selection.business, strict=True)))
         condition = (
-            "load_id in (select load_id from ops.loads where window_end_at > getvariable('touched_from') "
-            "and window_start_at < getvariable('touched_to')) "
-            f"or {key} in (select record_key from ledger where state in ('pending', 'sending', 'in_doubt'))"
+            _SOLD
+            if table == "transactions"
+            else f"customer_id in (from core.transactions select customer_id where {_SOLD})"
         )
-    else:
-        condition = "true"
+    elif selection.touched is not None:
+        for name, moment in zip(("touched_from", "touched_to"), selection.touched, strict=True):
+            connection.execute(f"set variable {name} = ?::timestamptz", [moment])
+        condition = f"{_TOUCHED} or {_KEYS[table]} in {_OWED}"
     connection.execute(f"create temp view considered as select * from core.{table} where {condition}")
 
 
@@ -154,70 +240,59 @@ def _shape(connection: Connection, request: PlanRequest) -> None:
     connection.execute("create temp view selected as select * exclude (slice) from sliced where slice = "
                        "getvariable('slice')")  # fmt: skip
     connection.execute(shape)
-    last = connection.execute("select max(slice) from sliced").fetchone()
-    for number in range(1, ((last[0] or 0) if last else 0) + 1):
+    for number in range(1, count_of(connection, "select max(slice) from sliced") + 1):
         connection.execute("set variable slice = ?", [number])
         connection.execute(shape)
 
 
-def _compare(connection: Connection, request: PlanRequest) -> None:
-    changed = "diverged" if request.stream.immutable else "send_changed"
-    # A preview may meet rows that a run would settle by the stream's policy before it plans.
-    held = "l.state in ('in_doubt', 'sending')" if request.stream.in_doubt.policy == "hold" else "false"
-    connection.execute(
-        f"""
-        create temp table compared as
-        with hashed as (
-            select record_key, payload, skipped_reason, rejected_reason, coalesce(weight, 1) as weight,
-                md5(coalesce(payload, '')) as payload_hash
-            from shaped
-        )
-        select h.*,
-            case
-                when {held} then 'held'
-                -- The platform holds it, but it should not be there any more (voided, closed down): visible, even if
-                -- what would be sent is still the same.
-                when h.skipped_reason is not null and l.delivered_hash is not null
-                    and h.skipped_reason is distinct from getvariable('elsewhere') then 'diverged'
-                -- After an attempt with something else that was in doubt, the platform may hold that.
-                when l.delivered_hash = h.payload_hash
-                    and (l.state not in ('pending', 'sending', 'in_doubt') or l.payload_hash = h.payload_hash)
-                    then 'unchanged'
-                when h.skipped_reason is not null then 'skipped'
-                when h.rejected_reason is not null then 'rejected'
-                when l.state = 'rejected' and l.payload_hash = h.payload_hash then 'rejected'
-                when l.delivered_hash is not null then '{changed}'
-                when l.state is null then 'send_new'
-                else 'send_again'
-            end as action,
-            l.state as known_state, l.payload_hash as known_hash
-        from hashed as h
-        left join ledger as l using (record_key)
-        """
-    )
+def _compare(connection: Connection) -> None:
+    connection.execute(f"create temp table compared as {bare((_HERE / 'compare.sql').read_text())}")
 
 
 def _write(connection: Connection, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     # Row groups stay small: the sender reads them one after the other and must not hold the whole plan.
     connection.execute(
-        f"copy (select record_key, payload, payload_hash, weight "
+        f"copy (select record_key, payload, payload_hash, weight, is_in_doubt "
         f"from compared where starts_with(action, 'send_') order by record_key) to {quoted(file)} "
         "(format parquet, compression zstd, row_group_size 4096)"
     )
 
 
-def _result(connection: Connection) -> PlanResult:
-    counts = dict(connection.execute("select action, count(*) from compared group by action").fetchall())
-    skipped = dict(
+def _result(connection: Connection, request: PlanRequest) -> PlanResult:
+    notes = connection.execute((_HERE / "notes.sql").read_text()).fetchall()
+    return PlanResult(
+        counts=_counts(connection, "select action, count(*) from compared group by action"),
+        skipped=_counts(connection, _reasons("skipped", "skipped_reason")),
+        rejected=_counts(connection, _reasons("rejected", "coalesce(rejected_reason, 'refused by the platform')")),
+        notes=[Note(*row) for row in notes],
+        amounts=_amounts(connection) if request.stream.selects == "transactions" else {},
+        gone=_gone(connection) if request.selection.is_everything else 0,
+        withdrawn=count_of(connection, _WITHDRAWN),
+        is_everything=request.selection.is_everything,
+    )
+
+
+def _counts(connection: Connection, sql: str) -> dict[str, int]:
+    return dict(connection.execute(sql).fetchall())
+
+
+def _reasons(action: str, reason: str) -> str:
+    return f"select {reason}, count(*) from compared where action = '{action}' group by all order by 2 desc, 1"
+
+
+def _amounts(connection: Connection) -> dict[str, Decimal]:
+    return dict(
         connection.execute(
-            "select skipped_reason, count(*) from compared where action = 'skipped' group by all order by 2 desc"
+            "select t.currency, cast(sum(t.total_amount) as decimal(38, 4)) from compared as c join considered as t "
+            "on t.transaction_id = c.record_key where starts_with(c.action, 'send_') group by t.currency"
         ).fetchall()
     )
-    notes = connection.execute(
-        "select record_key, action, payload_hash, coalesce(rejected_reason, 'delivered, now: ' || skipped_reason, "
-        "'changed after delivery; the platform cannot change it') from compared "
-        "where action in ('rejected', 'diverged') "
-        "and (known_state is distinct from action or known_hash is distinct from payload_hash)"
-    ).fetchall()
-    return PlanResult(counts, skipped, notes)
+
+
+def _gone(connection: Connection) -> int:
+    return count_of(
+        connection,
+        "select count(*) from ledger where delivered_hash is not null and record_key not in "
+        "(select record_key from shaped) and not contains(record_key, ':return:')",
+    )

@@ -38,7 +38,7 @@ def test_every_declared_file_is_there_and_every_file_is_declared(connector: Sour
 def _files_of(connector: Source | Destination) -> set[str]:
     if isinstance(connector, Source):
         return {file for entity in connector.entities for file in _files_of_entity(entity)}
-    return {file for stream in connector.streams for file in (stream.sql, stream.rows) if file}
+    return {file for stream in connector.streams for file in (stream.sql, stream.rows, stream.correction) if file}
 
 
 def _files_of_entity(entity: Entity) -> list[str]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
-from engage_pipelines.connector import Batch, BatchLimits, Destination, InDoubt, Options, Outcome, Stream
-from engage_pipelines.delivery import Delivered, Delivery, Preview
-from engage_pipelines.http_client import Limits, VendorClient
-from engage_pipelines.state import Ledger, open_state
+from engage_pipelines.connector import Batch, BatchLimits, Destination, InDoubt, Options, Outcome, Policy, Stream
+from engage_pipelines.delivery import Bounds, Delivered, Delivery, Preview
+from engage_pipelines.http_client import Limits, Rate, RetryPolicy, VendorClient
+from engage_pipelines.state import Ledger, Queue, Runs, open_state
 from engage_pipelines.warehouse import Selection
 from engage_pipelines_tests.plain_till import NIGHT, Loader, order
 
@@ -30,11 +31,38 @@ select p.record_key as receipt, l.name
 from payloads as p, (select unnest(['first', 'second']) as name) as l
 order by all
 """
+# What a platform that can change nothing is given instead: a return, and the record anew.
+CORRECTION = """
+select record_key, record_key || ':return:' || sent_mark as correction_key,
+    to_json({id: record_key || ':return:' || sent_mark, total: -((sent_payload ->> 'total')::decimal(18, 4))})
+        as payload, 1 as weight
+from corrected
+union all
+select record_key, record_key || ':new:' || new_mark,
+    to_json({id: record_key || ':new:' || new_mark, total: (payload ->> 'total')::decimal(18, 4)}), 1
+from corrected
+where skipped_reason is null
+"""
 EVERYTHING = Selection()
 
 
 def deliver_all(session: Any, batch: Batch) -> list[Outcome]:
     return [Outcome("delivered", vendor_id=f"v-{key}") for key in batch.keys]
+
+
+class PowerCutError(Exception):
+    """Stands for the end of a process: nothing of ours expects it, so nothing is noted after it."""
+
+
+def power_cut(session: Any, batch: Batch) -> list[Outcome]:
+    """A platform whose caller dies before it knows anything."""
+    raise PowerCutError
+
+
+class PostOptions(Options):
+    """The platform's settings."""
+
+    correct_diverged: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,16 +77,23 @@ class PostOffice:
     folder: Path
     in_flight: int = 1
     url: str = "http://127.0.0.1:9"
+    bounds: Bounds = field(default_factory=Bounds)
+    policies: dict[str, Policy] = field(default_factory=dict)
+    rates: tuple[Rate, ...] = ()
+    correct_diverged: bool = False
     sent: list[Batch] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.till = Loader(self.folder)
         self.engine: sa.Engine = open_state(f"sqlite:///{self.folder}/state.db")
-        self.ledger = Ledger(self.engine)
+        self.ledger, self.queue, self.runs = Ledger(self.engine), Queue(self.engine), Runs(self.engine)
         (self.folder / "receipts.sql").write_text(SQL)
         (self.folder / "rows.sql").write_text(ROWS)
-        self.client = VendorClient("acme", self.url, limits=Limits(in_flight=self.in_flight))
+        (self.folder / "correction.sql").write_text(CORRECTION)
+        self.client = VendorClient(
+            "acme", self.url, limits=Limits(self.rates, self.in_flight), retry=RetryPolicy(attempts=1)
+        )
 
     def close(self) -> None:
         self.client.close()
@@ -83,21 +118,29 @@ class PostOffice:
 
     def delivery(self, stream: Stream, batch_items: dict[str, int] | None = None) -> Delivery:
         destination = Destination(
-            name="club", folder=self.folder, options=Options, secrets=(), limits=Limits(),
+            name="club", folder=self.folder, options=PostOptions, secrets=(), limits=Limits(),
             connect=lambda options, secrets, limits: None, streams=(stream,),
         )  # fmt: skip
         return Delivery(
-            destination=destination, options=Options(), warehouse=self.till.warehouse, ledger=self.ledger,
+            destination=destination, options=PostOptions(correct_diverged=self.correct_diverged),
+            warehouse=self.till.warehouse, ledger=self.ledger, queue=self.queue, runs=self.runs, bounds=self.bounds, policies=self.policies, limits=self.client.limits,
             store_names={}, batch_items=batch_items or {}, outbox=self.folder / "outbox", now=lambda: NIGHT,
         )  # fmt: skip
 
     def run(self, stream: Stream, selection: Selection = EVERYTHING, **options: Any) -> Delivered:
         self.sent.clear()
         progress = options.pop("progress", lambda done, total: None)
-        return self.delivery(stream, **options).run(stream, Session(self.client), selection, progress)
+        yes_really = options.pop("yes_really", False)
+        delivery = self.delivery(stream, **options)
+        return delivery.run(stream, Session(self.client), selection, progress, yes_really=yes_really)
 
-    def preview(self, stream: Stream) -> Preview:
-        return self.delivery(stream).preview(stream, EVERYTHING)
+    def lose(self, stream: Stream, selection: Selection = EVERYTHING) -> None:
+        """A run of the stream whose process dies with its first call."""
+        with pytest.raises(PowerCutError):
+            self.run(replace(stream, send=power_cut), selection)
+
+    def preview(self, stream: Stream, selection: Selection = EVERYTHING) -> Preview:
+        return self.delivery(stream).preview(stream, selection)
 
     @property
     def sent_keys(self) -> list[str]:
@@ -110,6 +153,15 @@ class PostOffice:
             return dict(connection.execute("select record_key, state from deliveries order by 1").fetchall())
         finally:
             connection.close()
+
+    def noted(self, table: str = "deliveries") -> list[dict[str, Any]]:
+        """Rows of the ledger: `deliveries`, `delivery_runs` or `delivery_batches`."""
+        rows: list[dict[str, Any]] = self.ledger.mirror()[f"ops.{table}"].to_pylist()
+        return rows
+
+    def plans(self) -> list[Path]:
+        """The plans that are kept; each is in the folder of its run."""
+        return sorted(self.folder.glob("outbox/**/plan.parquet"))
 
     def reasons(self) -> dict[str, str | None]:
         """Record -> reason in the ledger."""

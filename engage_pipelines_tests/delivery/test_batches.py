@@ -46,6 +46,7 @@ def write_plan(file: Path, records: list[tuple[int, int]], row_group: int = 4096
         "record_key": pa.array(keys, pa.string()),
         "payload": pa.array(["é" * (s // 2) + "x" * (s % 2) for s, _ in records], pa.string()),
         "payload_hash": pa.array([f"h-{key}" for key in keys], pa.string()),
+        "is_in_doubt": pa.array([False] * len(keys), pa.bool_()),
         "weight": pa.array([w for _, w in records], pa.int32()),
     })  # fmt: skip
     pq.write_table(table, file, row_group_size=row_group)
@@ -126,10 +127,10 @@ def test_an_empty_plan_needs_no_call(tmp_path: Path) -> None:
     assert list(cut_batches(plan, BatchLimits())) == []
 
 
-def test_a_batch_has_the_same_name_whenever_it_is_cut_again_and_its_halves_have_others(tmp_path: Path) -> None:
+def test_a_batch_has_the_same_name_whenever_it_is_cut_again_and_its_parts_have_others(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "plan.parquet", [(10, 1)] * 5)
     (first,), (second,) = (list(cut_batches(plan, BatchLimits(10))) for _ in range(2))
-    left, right = first.halves()
+    left, right = first.part(0, 2), first.part(2, 5)
     assert first == second
     assert (left.keys + right.keys, left.payloads + right.payloads) == (first.keys, first.payloads)
     assert len({first.id, left.id, right.id}) == 3

@@ -30,9 +30,7 @@ from engage_pipelines.errors import (
 from engage_pipelines.http_client import Limits, RetryPolicy, VendorClient
 from engage_pipelines_tests.scripted_vendor import ScriptedVendor, scripted_vendor
 
-OK = (200, {"data": None, "errors": [], "code": 200, "success": True})
-
-OK = (200, {"data": None, "errors": [], "code": 200, "success": True})
+OK: tuple[int, Any] = (200, {"data": None, "errors": [], "code": 200, "success": True})
 
 
 def options(**changes: Any) -> AiqOptions:

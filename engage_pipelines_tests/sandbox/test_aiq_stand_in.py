@@ -165,6 +165,47 @@ def test_members_and_bulk_sales_become_visible_only_after_the_ingestion_delay(ai
     assert aiq.get(f"{V1}/piis/1001/{contact}").json()["data"]["srcID"] == "U1"
 
 
+def test_a_persona_is_found_by_e_mail_phone_and_each_of_its_source_ids(aiq: httpx.Client, clock: Clock) -> None:
+    people = [
+        {"srcID": "sq:U1", "mobilePhone": "+441632960001", "email": "Ann@b.se"},
+        {"srcID": "sq:U3", "email": "c@b.se"},
+        {"srcID": "sq:U2", "mobilePhone": "+441632960001"},
+    ]
+    aiq.post(f"{V1}/createUpdateMembers/1001", json=[{"member": person} for person in people])
+    clock.now += 61
+
+    def found(search: str) -> list[str]:
+        rows = aiq.get(f"{V1}/piis/1001", params={"search": search}).json()["data"]["results"]
+        return sorted(row["srcID"] for row in rows or [])
+
+    for search in ("email:ann@B.se", "mobilePhone:+441632960001", "srcID:sq:U1", "srcID:sq:U2", "sq:U2", "ann@b.se"):
+        assert found(search) == ["sq:U1"], search
+    assert found("") == ["sq:U1", "sq:U3"]
+    assert found("srcID:sq:U9") == found("email:sq:U1") == found("sq") == []
+    answer = aiq.get(f"{V1}/piis/1001", params={"search": "srcID:sq:U9"}).json()["data"]
+    assert (answer["results"], answer["size"], answer["total"]) == (None, 0, 0)
+
+
+def test_a_page_of_orders_has_a_hundred_to_two_thousand(aiq: httpx.Client, clock: Clock) -> None:
+    contact = aiq.post(f"{V1}/createUpdateMember/1001", json={"member": {"srcID": "U1", "email": "a@b.se"}}).json()
+    sales = [sale(f"R{number:03}") for number in range(150)]
+    for start in (0, 100):
+        aiq.post(f"{V1}/createUpdateSales/1001", json=sales[start : start + 100])
+    clock.now += 61
+    path = f"{V1}/contact/orders/1001/{contact['data']['contactID']}"
+
+    def page(**query: int) -> tuple[int, int, int]:
+        data = aiq.get(path, params=query).json()["data"]
+        return len(data["results"] or []), data["limit"], data["total"]
+
+    assert page() == page(limit=5) == (100, 100, 150)
+    assert page(limit=9999) == (150, 2000, 150)
+    assert page(start=100) == (50, 100, 150)
+    assert page(start=150) == (0, 100, 150)
+    assert aiq.get(path, params={"start": "x"}).status_code == 400
+    assert aiq.get(path, headers={"x-apikey": "no"}).status_code == 401
+
+
 def test_a_member_needs_the_tills_id(aiq: httpx.Client) -> None:
     answer = aiq.post(f"{V1}/createUpdateMembers/1001", json=[{"member": {"email": "a@b.se"}}])
     assert message(answer).startswith("element 0: member.srcID")

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from engage_pipelines.sandbox.faults import FaultBook, read_fault
+from engage_pipelines.sandbox.faults import FaultBook, Struck, read_fault
 from engage_pipelines.sandbox.limits import SlidingWindows
 from engage_pipelines.sandbox.server import (
     Sandbox,
@@ -166,7 +166,7 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
     def struck() -> list[bool]:
         book = FaultBook()
         book.add(read_fault({"kind": "status", "probability": 0.5, "seed": 3}))
-        return [book.strike("GET", "/x") is not None for _ in range(40)]
+        return [book.strike(Struck("GET /x")) is not None for _ in range(40)]
 
     assert struck() == struck()
     assert 0 < sum(struck()) < 40

@@ -50,6 +50,16 @@ def messages(voyado: Tenant, kind: str) -> list[str]:
     return [entry["message"] for entry in voyado.records("integration_log") if entry["kind"] == kind]
 
 
+def test_a_tenant_that_does_not_import_leaves_its_files_where_they_are(known: Tenant) -> None:
+    known.api.put("/_sandbox/voyado/importing", content="false")
+    put_receipts(known, receipt_row())
+    assert known.api.post("/_sandbox/voyado/import").json() == {"files": 0}
+    report = known.report()
+    assert (report["files_waiting"], report["receipts"]) == ([f"{RECEIPTS}/20251014_1_transactions.csv"], 0)
+    known.api.put("/_sandbox/voyado/importing", content="true")
+    assert (known.report()["files_waiting"], known.report()["receipts"]) == ([], 1)
+
+
 def test_stores_contacts_and_transactions_are_imported_in_that_order_and_deleted(voyado: Tenant) -> None:
     put_receipts(voyado, receipt_row())
     put_contacts(voyado, contact_row(externalId="c1", createdInStore="s1", acceptsEmail="True"))

@@ -216,6 +216,59 @@ def test_a_receipt_is_queued_and_imported_after_the_interval(tmp_path: Path) -> 
     assert (found["localNetPriceSum"], found["lineItems"][0]["sku"]) == (8.08, "A")
 
 
+def test_a_page_of_a_contact_s_transactions_has_at_most_a_hundred(tmp_path: Path) -> None:
+    with tenant(tmp_path, rates=((10_000, 1.0),)) as voyado:
+        voyado.add_store()
+        contact = voyado.add_contact()
+        for number in range(103):
+            voyado.api.post(f"{V3}/receipts", json=receipt(f"r{number:03}"))
+        path = f"{V2}/contacts/{contact}/transactions"
+        pages = [voyado.api.get(path, params={"count": 5000, "offset": offset}).json() for offset in (0, 100, 200)]
+        assert [(page["count"], page["totalCount"]) for page in pages] == [(100, 103), (3, 103), (0, 103)]
+        found = [item for page in pages for item in page["items"]]
+        assert {item["externalId"] for item in found} == {f"r{number:03}" for number in range(103)}
+        assert not {item["id"] for item in found} & {item["externalId"] for item in found}
+        assert len(voyado.api.get(path).json()["items"]) == 100
+        assert voyado.api.get(path, params={"count": "x"}).status_code == 400
+
+
+def test_the_transactions_of_nobody_and_those_asked_for_without_the_headers(voyado: Tenant) -> None:
+    assert name_of(voyado.api.get(f"{V2}/contacts/none/transactions")) == (404, "ContactNotFound")
+    bare = {"apikey": "sandbox-voyado-key", "User-Agent": "Tests/1.0"}
+    answer = httpx.get(f"{voyado.sandbox.url}{V2}/contacts/none/transactions", headers=bare)
+    assert (answer.status_code, answer.text) == (500, "An error has occurred")
+
+
+def test_taxes_of_adjustments_keep_their_sign_in_what_a_contact_bought(voyado: Tenant) -> None:
+    voyado.add_store()
+    contact = voyado.add_contact()
+    body = receipt(totalGrossPrice=8.10, paymentMethods=[{"type": "card", "value": 8.10}])
+    off = {"type": "ADJUSTMENT", "quantity": 1, "grossPaidPrice": -2, "taxAmount": -0.4, "taxPercent": 25.0}
+    body["items"].append({**body["items"][0], **off})
+    assert voyado.api.post(f"{V3}/receipts", json=body).status_code == 202
+    assert voyado.api.get(f"{V2}/contacts/{contact}/transactions").json()["items"][0]["netPriceSum"] == 6.48
+
+
+def test_a_tenant_that_does_not_import_takes_everything_and_keeps_it_waiting(tmp_path: Path) -> None:
+    clock = Clock()
+    with tenant(tmp_path, importing=False, clock=clock) as voyado:
+        voyado.add_store()
+        contact = voyado.add_contact()
+        assert voyado.api.post(f"{V3}/receipts", json=receipt()).status_code == 202
+        assert voyado.api.post(f"{V3}/contacts/bulk", json=[{"externalId": "b1"}]).status_code == 202
+        clock.now += 365 * 86_400
+        assert voyado.api.post("/_sandbox/voyado/import").json() == {"files": 0}
+        assert voyado.api.get(f"{V2}/contacts/{contact}/transactions").json()["totalCount"] == 0
+        report = voyado.report()
+        assert (report["importing"], report["receipts"], report["receipts_queued"]) == (False, 0, 1)
+        assert report["contacts"] == 1
+        switch = "/_sandbox/voyado/importing"
+        assert voyado.api.put(switch, content="perhaps").status_code == 400
+        assert voyado.api.put(switch, content="true").json() == {"importing": True}
+        report = voyado.report()
+        assert (report["receipts"], report["receipts_queued"], report["contacts"]) == (1, 0, 2)
+
+
 def test_a_duplicate_is_ignored_even_if_it_differs_and_its_arrivals_are_counted(voyado: Tenant) -> None:
     voyado.add_store()
     voyado.add_contact()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engage_pipelines.state import Bookmarks, open_state
+from engage_pipelines.state import Bookmarks
+from engage_pipelines.state.database import BOOKMARKS
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -20,10 +20,8 @@ def day(number: int) -> datetime:
 
 
 @pytest.fixture
-def bookmarks(tmp_path: Path) -> Iterator[Bookmarks]:
-    engine = open_state(f"sqlite:///{tmp_path}/state.db")
-    yield Bookmarks(engine)
-    engine.dispose()
+def bookmarks(engine: sa.Engine) -> Bookmarks:
+    return Bookmarks(engine)
 
 
 def test_before_the_first_load_there_is_none(bookmarks: Bookmarks) -> None:
@@ -53,15 +51,18 @@ def test_the_slowest_location_counts(bookmarks: Bookmarks) -> None:
 
 
 @given(windows=st.lists(st.tuples(st.integers(0, 8), st.integers(1, 3)), min_size=1, max_size=15))
-@settings(max_examples=40, deadline=None)
-def test_everything_between_the_first_window_and_the_bookmark_was_loaded(windows: list[tuple[int, int]]) -> None:
-    engine = open_state("sqlite://")
+# One database for all examples: each begins by emptying it.
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_everything_between_the_first_window_and_the_bookmark_was_loaded(
+    engine: sa.Engine, windows: list[tuple[int, int]]
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.delete(BOOKMARKS))
     bookmarks = Bookmarks(engine)
     covered: set[int] = set()
     for start, length in windows:
         bookmarks.advance("acme", "orders", (), day(start), day(start + length))
         covered |= set(range(start, start + length))
     through = bookmarks.through("acme", "orders")
-    engine.dispose()
     assert through is not None
     assert set(range(windows[0][0], (through - START).days)) <= covered

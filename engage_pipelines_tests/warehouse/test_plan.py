@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engage_pipelines.connector import BatchLimits, InDoubt, Stream, Window
-from engage_pipelines.warehouse import PlanRequest, PlanResult, Selection, write_plan
+from engage_pipelines.warehouse import Note, PlanRequest, PlanResult, Selection, write_plan
 from engage_pipelines_tests.plain_till import CUSTOMERS, Loader, customer, order
 
 SQL = """
@@ -34,6 +35,18 @@ STREAM = Stream(
     send=lambda session, batch: [], in_doubt=InDoubt("hold", "a receipt cannot be taken back"),
 )  # fmt: skip
 EVERYTHING = Selection()
+LEDGER = ("record_key", "state", "payload_hash", "delivered_hash")
+
+
+def texts(names: Sequence[str], rows: Sequence[Sequence[str | None]]) -> pa.Table:
+    """Rows of text as an Arrow table."""
+    return pa.table({name: pa.array([row[n] for row in rows], pa.string()) for n, name in enumerate(names)})
+
+
+def known_rows(rows: Sequence[Sequence[str | None]]) -> pa.Table:
+    """What the ledger gives of records that were never corrected."""
+    table = texts(LEDGER, rows)
+    return table.append_column("correction_count", pa.array([0] * table.num_rows, pa.int64()))
 
 
 @dataclass
@@ -58,13 +71,17 @@ class Desk:
         ledger: Mapping[str, tuple[str, str, str | None]] | None = None,
         selection: Selection = EVERYTHING,
         extra: str | None = None,
+        fixes: Sequence[tuple[str, str, str]] = (),
+        originals: Sequence[tuple[str, str, str]] = (),
     ) -> PlanResult:
         known = ledger or {}
-        columns = [list(known), *([row[n] for row in known.values()] for n in range(3))]
-        names = ("record_key", "state", "payload_hash", "delivered_hash")
+        rows = [(key, *row) for key, row in known.items()]
+        unsettled = [row for row in rows if row[1] not in ("delivered", "accepted")]
         request = PlanRequest(
-            stream=stream, folder=self.folder, selection=selection,
-            ledger=pa.table({n: pa.array(c, pa.string()) for n, c in zip(names, columns, strict=True)}),
+            stream=stream, policy=stream.in_doubt.policy, folder=self.folder, selection=selection,
+            known=lambda keys: known_rows([row for row in rows if keys is None or row[0] in keys]),
+            unsettled=known_rows(unsettled), fixes=texts(("record_key", "instead_of", "payload"), fixes),
+            originals=texts(("record_key", "payload_hash", "payload"), originals),
             variables={"extra": extra}, store_names={"acme:L1": "Soho"}, file=self.file,
         )  # fmt: skip
         return write_plan(self.till.warehouse, request)
@@ -110,7 +127,7 @@ def test_a_change_is_sent_and_where_nothing_can_change_it_is_noted_instead(desk:
     now = desk.hash_of()
     result = desk.plan(immutable, ledger)
     assert (result.counts, desk.planned()) == ({"diverged": 1}, [])
-    assert result.notes == [("acme:O1", "diverged", now, "changed after delivery; the platform cannot change it")]
+    assert result.notes == [Note("acme:O1", "diverged", now, "changed after delivery", None)]
 
 
 def test_what_has_been_noted_is_not_noted_again(desk: Desk) -> None:
@@ -120,17 +137,19 @@ def test_what_has_been_noted_is_not_noted_again(desk: Desk) -> None:
     result = desk.plan(replace(STREAM, immutable=True), ledger)
     assert result.counts == {"diverged": 1, "rejected": 1}
     (note,) = result.notes
-    assert note[0] == "acme:BIG"
-    assert desk.plan(ledger={"acme:BIG": (*note[1:3], None)}).notes == []
+    assert note.record_key == "acme:BIG"
+    assert desk.plan(ledger={"acme:BIG": (note.state, note.payload_hash, None)}).notes == []
 
 
 def test_a_record_that_cannot_go_as_it_is_is_rejected_with_the_reason_and_not_sent(desk: Desk) -> None:
     desk.till.load(order("BIG", total=5000))
     result = desk.plan()
     assert (result.counts, desk.keys()) == ({"rejected": 1}, [])
-    assert [(key, state, reason) for key, state, _, reason in result.notes] == [
-        ("acme:BIG", "rejected", "too much money")
-    ]
+    (note,) = result.notes
+    assert (note.record_key, note.state, note.reason) == ("acme:BIG", "rejected", "too much money")
+    # The payload goes with it: whoever corrects it must see it.
+    assert hashlib.md5((note.payload or "").encode()).hexdigest() == note.payload_hash
+    assert result.rejected == {"too much money": 1}
 
 
 def test_a_record_that_the_vendor_refused_is_not_sent_again_until_it_changes(desk: Desk) -> None:
@@ -146,7 +165,8 @@ def test_a_refused_change_of_a_delivered_record_is_not_sent_every_night(desk: De
     result = desk.plan(ledger={"acme:O1": ("rejected", now, "v1")})
     assert (result.counts, result.notes, desk.keys()) == ({"rejected": 1}, [], [])
     # Changed back to what the platform holds: nothing to do; changed once more: another try.
-    assert desk.plan(ledger={"acme:O1": ("rejected", "v2", now)}).counts == {"unchanged": 1}
+    back = desk.plan(ledger={"acme:O1": ("rejected", "v2", now)})
+    assert (back.counts, [note.state for note in back.notes]) == ({"unchanged": 1}, ["accepted"])
     assert desk.plan(ledger={"acme:O1": ("rejected", "v2", "v1")}).counts == {"send_changed": 1}
 
 
@@ -157,11 +177,14 @@ def test_a_pending_record_is_sent_again(desk: Desk) -> None:
     assert desk.plan(ledger={"acme:O1": ("pending", "old", "older")}).counts == {"send_changed": 1}
 
 
-def test_a_record_that_is_back_at_its_old_form_is_sent_if_the_other_form_may_have_arrived(desk: Desk) -> None:
+def test_a_record_that_is_back_at_its_old_form_is_sent_only_if_the_other_form_may_have_arrived(desk: Desk) -> None:
     desk.till.load(order())
     now = desk.hash_of()
-    assert desk.plan(ledger={"acme:O1": ("pending", "v2", now)}).counts == {"send_changed": 1}
-    assert desk.plan(ledger={"acme:O1": ("pending", now, now)}).counts == {"unchanged": 1}
+    again = replace(STREAM, in_doubt=InDoubt("resend", "it upserts"))
+    assert desk.plan(again, {"acme:O1": ("in_doubt", "v2", now)}).counts == {"send_again": 1}
+    # Pending means that the attempt did nothing.
+    result = desk.plan(again, {"acme:O1": ("pending", "v2", now)})
+    assert (result.counts, [note.state for note in result.notes]) == ({"unchanged": 1}, ["accepted"])
 
 
 @pytest.mark.parametrize("state", ["in_doubt", "sending"])
@@ -173,7 +196,76 @@ def test_a_record_in_doubt_is_held_where_a_person_decides_and_sent_where_sending
     for last in (now, "other"):
         assert desk.plan(ledger={"acme:O1": (state, last, None)}).counts == {"held": 1}
     again = replace(STREAM, in_doubt=InDoubt("resend", "it upserts"))
-    assert desk.plan(again, {"acme:O1": (state, now, None)}).counts == {"send_again": 1}
+    for last in (now, "other"):
+        assert desk.plan(again, {"acme:O1": (state, last, None)}).counts == {"send_again": 1}
+        assert desk.planned()[0]["is_in_doubt"]
+
+
+def test_what_can_never_be_changed_goes_again_exactly_as_it_was_sent(desk: Desk) -> None:
+    desk.till.load(order())
+    final = replace(STREAM, immutable=True, in_doubt=InDoubt("resend", "the platform ignores a known key"))
+    was = '{"id":"acme:O1","total":99}'
+    sent = hashlib.md5(was.encode()).hexdigest()
+    result = desk.plan(final, {"acme:O1": ("in_doubt", sent, None)}, originals=[("acme:O1", sent, was)])
+    assert result.counts == {"send_again": 1}
+    (row,) = desk.planned()
+    assert (row["payload"], row["payload_hash"], row["is_in_doubt"]) == (was, sent, True)
+    # Nobody knows any more what was sent: neither form is safe.
+    assert desk.plan(final, {"acme:O1": ("in_doubt", sent, None)}).counts == {"held": 1}
+    now = desk.hash_of()
+    assert desk.plan(final, {"acme:O1": ("in_doubt", now, None)}).counts == {"send_again": 1}
+
+
+def test_a_record_in_doubt_that_must_not_go_any_more_waits_for_a_person(desk: Desk) -> None:
+    desk.till.load(order("V1", state="voided"), order("BIG", total=5000))
+    again = replace(STREAM, in_doubt=InDoubt("resend", "it upserts"))
+    result = desk.plan(again, {"acme:V1": ("in_doubt", "x", None), "acme:BIG": ("in_doubt", "x", None)})
+    assert (result.counts, desk.keys(), result.notes) == ({"held": 2}, [], [])
+
+
+def test_a_payload_that_a_person_put_right_goes_in_the_place_of_just_that_one(desk: Desk) -> None:
+    desk.till.load(order("BIG", total=5000), order("O1"))
+    (note,) = desk.plan().notes
+    fixed = '{"id":"acme:BIG","total":999}'
+    ledger = {"acme:BIG": ("rejected", note.payload_hash, None)}
+    result = desk.plan(ledger=ledger, fixes=[("acme:BIG", note.payload_hash, fixed)])
+    assert result.counts == {"send_again": 1, "send_new": 1}
+    assert {row["record_key"]: row["payload"] for row in desk.planned()}["acme:BIG"] == fixed
+    # Delivered as fixed, it stays so; the source's own change takes over again.
+    held = hashlib.md5(fixed.encode()).hexdigest()
+    delivered = {"acme:BIG": ("delivered", held, held)}
+    result = desk.plan(ledger=delivered, fixes=[("acme:BIG", note.payload_hash, fixed)])
+    assert result.counts == {"unchanged": 1, "send_new": 1}
+    assert desk.plan(fixes=[("acme:BIG", "of another version", fixed)]).counts == {"rejected": 1, "send_new": 1}
+
+
+def test_what_a_person_has_put_aside_stays_aside_until_it_changes(desk: Desk) -> None:
+    desk.till.load(order())
+    now = desk.hash_of()
+    result = desk.plan(ledger={"acme:O1": ("discarded", now, None)})
+    assert (result.counts, result.skipped) == ({"skipped": 1}, {"discarded by a person": 1})
+    assert desk.plan(ledger={"acme:O1": ("discarded", "old", None)}).counts == {"send_again": 1}
+
+
+@pytest.mark.parametrize("state", ["pending", "rejected"])
+def test_nothing_waits_for_a_record_that_does_not_go_there_any_more(desk: Desk, state: str) -> None:
+    desk.till.load(order("V1", state="voided"))
+    (note,) = desk.plan(ledger={"acme:V1": (state, "x", None)}).notes
+    assert (note.state, note.reason) == ("skipped", "voided")
+
+
+def test_the_amount_to_send_is_known_per_currency_and_what_vanished_is_counted(desk: Desk) -> None:
+    desk.till.load(order("O1", total=10.10), order("O2", total=5), order("V1", state="voided"))
+    ledger = {"acme:V1": ("delivered", "x", "x"), "acme:GONE": ("delivered", "x", "x")}
+    result = desk.plan(ledger=ledger)
+    assert result.amounts == {"GBP": Decimal("15.1000")}
+    assert (result.gone, result.withdrawn, result.is_everything) == (1, 1, True)
+
+
+def test_a_plan_may_be_about_some_records_only(desk: Desk) -> None:
+    desk.till.load(order("O1"), order("O2"), order("O3"))
+    result = desk.plan(selection=Selection(keys=("acme:O3", "acme:O1")))
+    assert (result.counts, desk.keys()) == ({"send_new": 2}, ["acme:O1", "acme:O3"])
 
 
 def test_what_does_not_go_there_is_skipped_and_counted_by_reason(desk: Desk) -> None:
@@ -188,7 +280,7 @@ def test_a_record_that_should_not_be_there_any_more_but_is_becomes_visible(desk:
     desk.till.load(order("V1", state="voided"))
     result = desk.plan(ledger={"acme:V1": ("delivered", "old", "old")})
     assert result.counts == {"diverged": 1}
-    assert result.notes[0][1::2] == ("diverged", "delivered, now: voided")
+    assert (result.notes[0].state, result.notes[0].reason) == ("diverged", "delivered, now: voided")
 
 
 def test_a_record_that_another_stream_carries_is_no_divergence(desk: Desk) -> None:

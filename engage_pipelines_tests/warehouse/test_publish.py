@@ -38,7 +38,7 @@ def mirror(*keys: str) -> pa.Table:
     schema = TABLE_BY_NAME["ops.deliveries"].arrow_schema()
     rows = [
         {"destination": "aiq", "stream": "sales", "record_key": key, "state": "delivered", "payload_hash": "h",
-         "attempt_count": 1}
+         "attempt_count": 1, "correction_count": 0}
         for key in keys
     ]  # fmt: skip
     return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)

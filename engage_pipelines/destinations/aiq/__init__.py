@@ -1,71 +1,24 @@
 """AIQ: takes customers, sales and stock, and never confirms a single record.
 
-What belongs here: the declaration and the functions that talk to AIQ. What a record looks like is in the
-SQL files beside it, how an answer is read is in `answers.py`. The vendor's points that no document
-settles are options; docs/connectors/aiq.md lists them.
+What belongs here: the declaration and the functions that send. What a record looks like is in the SQL files
+beside it, how an answer is read is in `answers.py`, what AIQ holds is asked for in `lookups.py`. The vendor's
+points that no document settles are options; docs/connectors/aiq.md lists them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Literal
-from urllib.parse import quote
 
 import msgspec
-from pydantic import Field
 
-from engage_pipelines.connector import (
-    Batch,
-    BatchLimits,
-    Destination,
-    InDoubt,
-    Options,
-    Outcome,
-    Stream,
-)
+from engage_pipelines.connector import Batch, BatchLimits, Destination, InDoubt, Outcome, Stream
 from engage_pipelines.destinations.aiq.answers import READ_STATUSES, raise_if_refused
-from engage_pipelines.http_client import Limits, Rate, VendorClient
+from engage_pipelines.destinations.aiq.lookups import verify_personas, verify_sales
+from engage_pipelines.destinations.aiq.session import API_KEY, AiqOptions, Session, connect
+from engage_pipelines.http_client import Limits, Rate
 
-API_KEY = "AIQ_API_KEY"
-
-
-class AiqOptions(Options):
-    """The table `[destinations.aiq]` of engage.toml; each key is explained in docs/connectors/aiq.md."""
-
-    uid: str = Field(min_length=1)
-    base_url: str = "https://lab.alpineiq.com"
-    api_path: str = "/api/v1.1"
-    anonymous_pos_user: str = "anonymous"
-    send_notification: bool = False
-    pos_type: Literal["omit", "channel", "location"] = "omit"
-    include_tips: bool = False
-    total_includes_tax: bool = True
-    price_basis: Literal["unit", "line"] = "unit"
-    margin_unit: Literal["fraction", "percent"] = "fraction"
-    ten_digit_phones: bool = True
-    send_email_opt_out: bool = True
-    bulk_envelope: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What the streams send with: the client of one AIQ account and its options."""
-
-    client: VendorClient
-    options: AiqOptions
-
-    def path(self, route: str) -> str:
-        """The path of a route, which always ends with the account id."""
-        return f"{self.options.api_path.strip('/')}/{route}/{quote(self.options.uid, safe='')}"
-
-
-def connect(options: AiqOptions, secrets: Mapping[str, str], limits: Limits) -> Session:
-    """Open a session; no call is made."""
-    key = secrets[API_KEY]
-    client = VendorClient("AIQ", options.base_url, headers={"x-apikey": key}, limits=limits, secrets=(key,))
-    return Session(client, options)
+__all__ = ["AIQ", "INVENTORY", "PERSONAS", "SALES", "AiqOptions", "Session", "connect"]
 
 
 def send_personas(session: Session, batch: Batch) -> list[Outcome]:
@@ -125,8 +78,11 @@ PERSONAS = Stream(
     selects="customers",
     limits=BatchLimits(items=100),
     send=send_personas,
-    in_doubt=InDoubt("resend", "AIQ creates or updates by the customer's own key: a second time changes nothing."),
+    in_doubt=InDoubt(
+        "resend", "AIQ creates or updates by the customer's own key: a second time changes nothing.", verify_personas
+    ),
     summary="Customers with a phone number or e-mail address, so that sales can be attributed.",
+    personal=frozenset({"srcID", "firstName", "lastName", "mobilePhone", "email", "address", "birthdate"}),
 )
 SALES = Stream(
     name="sales",
@@ -134,10 +90,11 @@ SALES = Stream(
     selects="transactions",
     limits=BatchLimits(items=100),
     send=send_sales,
-    in_doubt=InDoubt("resend", "AIQ creates or updates by pos_id: a receipt sent again replaces itself."),
+    in_doubt=InDoubt("resend", "AIQ creates or updates by pos_id: a receipt sent again replaces itself.", verify_sales),
     summary="Receipts and refunds of the period; AIQ accrues points and lowers stock from them.",
     windowed=True,
     after=("personas",),
+    personal=frozenset({"pos_user"}),
 )
 INVENTORY = Stream(
     name="inventory",
@@ -145,6 +102,7 @@ INVENTORY = Stream(
     selects="inventory_levels",
     limits=BatchLimits(items=100),
     send=send_inventory,
+    # No verify: AIQ documents no way to read stock.
     in_doubt=InDoubt("resend", "The stock sent is absolute: sending it again sets the same value."),
     summary="Stock on the shelf, price and cost per product and store, after the sales of the period.",
     after=("sales",),

@@ -36,6 +36,7 @@ class VoyadoOptions(Options):
     payment_types: dict[str, str] = Field(default_factory=dict)
     store_type: str = "retail"
     store_update_method: Literal["POST", "PATCH"] = "POST"
+    correct_diverged: bool = False
     customer_notifications: bool = False
     drop: str = "folder:data/outbox/voyado"
     contact_folder: str = "integration/contactImport"

@@ -1,4 +1,4 @@
-"""Sending stores: look the store up, create it or change only what differs."""
+"""Stores: look the store up, create it or change only what differs; and looking up what was sent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from engage_pipelines.connector import Batch, Outcome
+from engage_pipelines.connector import Batch, Outcome, Verdict
 from engage_pipelines.destinations.voyado.answers import error_name, refused
 from engage_pipelines.destinations.voyado.session import Session
 from engage_pipelines.errors import ConfigError
@@ -22,6 +22,16 @@ def send_stores(session: Session, batch: Batch) -> list[Outcome]:
         ConfigError: the tenant has no such route.
     """
     return [_send_store(session, payload) for payload in batch.payloads]
+
+
+def verify_stores(session: Session, batch: Batch) -> list[Verdict]:
+    """Look stores up by their externalId: `there` if nothing that was sent would have to be changed."""
+    return [_verdict(session, msgspec.json.decode(payload)) for payload in batch.payloads]
+
+
+def _verdict(session: Session, wanted: dict[str, Any]) -> Verdict:
+    present = _find(session, wanted["externalId"])
+    return "absent" if present is None or _changes(wanted, present) else "there"
 
 
 def _send_store(session: Session, payload: bytes) -> Outcome:
@@ -44,7 +54,7 @@ def _find(session: Session, external_id: str) -> dict[str, Any] | None:
 
 
 def _update(session: Session, wanted: dict[str, Any], present: dict[str, Any]) -> Outcome:
-    changes = {name: value for name, value in wanted.items() if _differs(name, value, present.get(name))}
+    changes = _changes(wanted, present)
     if changes:
         # The same body twice gives the same state, so the client may repeat it.
         answer = session.client.call(
@@ -56,6 +66,10 @@ def _update(session: Session, wanted: dict[str, Any], present: dict[str, Any]) -
                 "set store_update_method as the tenant's Swagger page says"
             )
     return Outcome("delivered", vendor_id=wanted["externalId"])
+
+
+def _changes(wanted: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if _differs(name, value, present.get(name))}
 
 
 def _differs(name: str, wanted: Any, present: Any) -> bool:

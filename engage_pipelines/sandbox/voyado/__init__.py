@@ -20,6 +20,8 @@ Where the documents are silent, this stand-in does the following (every line is 
 * a double quote anywhere in a file, or a row of another width than the header, makes the whole file fail;
 * a receipt in a file whose lines there do not make up its total is refused and logged, unless the setting
   `check_file_totals` is off: then the first part of a split receipt is kept and the second is lost;
+* a page of a contact's transactions has at most 100, whatever is asked for; `id` is Voyado's own and `externalId`
+  the receipt's;
 * XML files are refused: this tenant takes CSV only.
 """
 

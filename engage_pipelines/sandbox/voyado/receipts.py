@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ import msgspec
 
 from engage_pipelines.sandbox.handling import read_json, write_json
 from engage_pipelines.sandbox.voyado.contacts import KEY_COLUMNS, column_value
-from engage_pipelines.sandbox.voyado.receipt_rules import Receipt, receipt_of, signed_price
+from engage_pipelines.sandbox.voyado.receipt_rules import Receipt, receipt_of
 from engage_pipelines.sandbox.voyado.stores import StoreBook
 from engage_pipelines.sandbox.voyado.tables import Tenant
 
@@ -128,11 +129,12 @@ class ReceiptBook:
 
 def _transaction(row: sqlite3.Row) -> Mapping[str, Any]:
     lines = read_json(row["lines"])
-    tax = sum((Decimal(line["taxAmount"]) * (-1 if signed_price(line) < 0 else 1) for line in lines), Decimal(0))
+    # As with prices: returns carry positive taxes and count against the sum, adjustments have their sign.
+    tax = sum((Decimal(line["taxAmount"]) * (-1 if line["type"] == "RETURN" else 1) for line in lines), Decimal(0))
     net = Decimal(row["total"]) - tax
     store = msgspec.json.decode(row["store_body"] or "{}")
     return {
-        "id": row["unique_receipt_id"], "externalId": row["unique_receipt_id"],
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, row["unique_receipt_id"])), "externalId": row["unique_receipt_id"],
         "transactionNumber": row["receipt_number"], "createdDate": row["created"],
         "storeName": row["store_name"], "storeType": store.get("type"), "numberOfItems": row["line_count"],
         "netPriceSum": net, "localNetPriceSum": net, "localCurrency": row["currency"],

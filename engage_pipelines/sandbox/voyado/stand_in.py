@@ -36,6 +36,7 @@ from engage_pipelines.sandbox.voyado.receipts import ReceiptBook
 from engage_pipelines.sandbox.voyado.stores import StoreBook
 from engage_pipelines.sandbox.voyado.tables import RefusalError, Tenant
 
+_LONGEST_PAGE = 100
 _USER_AGENT = re.compile(r"[^\s/]+/[^\s/]+.*")
 
 
@@ -62,6 +63,7 @@ class VoyadoStandIn:
         line_limit: most lines of a file.
         contact_key: the attribute that tells contacts apart; empty: the first that is given, see `ContactBook`.
         check_file_totals: refuse a receipt in a file whose lines there do not make its total.
+        importing: False: receipts, bulk calls and files are taken and then wait until importing is switched on.
         clock: epoch seconds.
     """
 
@@ -78,12 +80,14 @@ class VoyadoStandIn:
         line_limit: int = 20_000,
         contact_key: str = "",
         check_file_totals: bool = True,
+        importing: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.rates = rates
         self.in_flight = in_flight
         self.drop = directory / "drop"
         self._api_key = api_key
+        self._importing = importing
         self._tenant = Tenant(directory, clock)
         self._stores = StoreBook(self._tenant)
         self._contacts = ContactBook(self._tenant, key=contact_key)
@@ -121,8 +125,11 @@ class VoyadoStandIn:
         return [Route(path, threaded(self._guarded(do)), methods=[method]) for method, path, do in table]
 
     def switches(self) -> list[Route]:
-        """`POST import`: import everything that waits, now."""
-        return [Route("/import", threaded(self._import_now), methods=["POST"])]
+        """`POST import`: import everything that waits, now. `PUT importing`: `true` or `false`, import at all."""
+        return [
+            Route("/import", threaded(self._import_now), methods=["POST"]),
+            Route("/importing", threaded(self._switch_importing), methods=["PUT"]),
+        ]
 
     def throttled(self, retry_after: float | None) -> Response:
         """429, by the documents without Retry-After."""
@@ -136,9 +143,10 @@ class VoyadoStandIn:
         return answer({"errorCode": "InternalError", "message": fault.message})
 
     def report(self) -> dict[str, Any]:
-        """Counts of what the tenant holds; everything that waits is imported first."""
+        """Counts of what the tenant holds; everything that waits is imported first, if it imports."""
         self.import_everything()
-        return {**reporting.report(self._tenant.holdings), "files_waiting": self._files.waiting()}
+        standing = {"files_waiting": self._files.waiting(), "importing": self._importing}
+        return {**reporting.report(self._tenant.holdings), **standing}
 
     def records(self, kind: str, offset: int, limit: int) -> dict[str, Any] | None:
         """Listings: `receipts`, `receipts_received`, `contacts`, `stores`, `integration_log`."""
@@ -146,20 +154,28 @@ class VoyadoStandIn:
         return reporting.records(self._tenant.holdings, kind, offset, limit)
 
     def import_everything(self) -> int:
-        """Import the files that wait and what is due; gives the number of files."""
+        """Import the files that wait and what is due, if it imports at all; gives the number of files."""
         self._import_due()
-        return self._files.run()
+        return self._files.run() if self._importing else 0
 
     def close(self) -> None:
         """Close the state file."""
         self._tenant.holdings.close()
 
     def _import_due(self) -> None:
+        if not self._importing:
+            return
         self._bulk.import_due()
         self._receipts.import_due()
 
     def _import_now(self, _: Request, __: bytes) -> Response:
         return answer({"files": self.import_everything()})
+
+    def _switch_importing(self, _: Request, body: bytes) -> Response:
+        if body not in (b"true", b"false"):
+            return answer({"message": "true or false"}, 400)
+        self._importing = body == b"true"
+        return answer({"importing": self._importing})
 
     def _guarded(self, handler: Handler) -> Handler:
         def guarded(request: Request, body: bytes) -> Response:
@@ -212,7 +228,7 @@ class VoyadoStandIn:
             count = int(request.query_params.get("count", "100"))
         except ValueError as error:
             raise UnreadableError("offset and count are whole numbers") from error
-        return answer(self._receipts.of_contact(contact, max(offset, 0), max(count, 0)))
+        return answer(self._receipts.of_contact(contact, max(offset, 0), min(max(count, 0), _LONGEST_PAGE)))
 
     def _bulk_contacts(self, request: Request, body: bytes) -> Response:
         rows = read_json(body)

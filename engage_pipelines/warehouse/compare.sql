@@ -1,0 +1,75 @@
+-- What is to be done with each shaped record, against the ledger. Grain and key: record_key. Reader: plan.py.
+-- Reads `shaped`, `ledger`, `fixes` (payloads that a person has put in the place of the source's), `originals` (what
+-- was sent of records in doubt, and may be sent again), and getvariable('policy' | 'is_immutable' | 'elsewhere').
+with hashed as (
+    select
+        s.record_key,
+        coalesce(f.payload, s.payload) as payload,
+        s.skipped_reason,
+        if(f.payload is null, s.rejected_reason, null) as rejected_reason,
+        coalesce(s.weight, 1) as weight,
+        md5(coalesce(f.payload, s.payload, '')) as payload_hash
+    from shaped as s
+    left join fixes as f
+        on f.record_key = s.record_key and f.instead_of = md5(coalesce(s.payload, ''))
+),
+
+known as (
+    select
+        h.*,
+        l.state as known_state,
+        l.payload_hash as known_hash,
+        l.delivered_hash,
+        -- A preview may meet records that are under way.
+        coalesce(l.state in ('in_doubt', 'sending'), false) as is_in_doubt,
+        h.skipped_reason is not null and h.skipped_reason is not distinct from getvariable('elsewhere') as is_elsewhere,
+        o.payload as original_payload
+    from hashed as h
+    left join ledger as l on l.record_key = h.record_key
+    left join originals as o on o.record_key = h.record_key and o.payload_hash = l.payload_hash
+),
+
+judged as (
+    select
+        known.*,
+        case
+            when is_in_doubt and is_elsewhere then 'skipped'
+            when is_in_doubt and (skipped_reason is not null or rejected_reason is not null) then 'held'
+            -- Looked up and not found: `originals` has only those.
+            when is_in_doubt and getvariable('policy') = 'verify' and original_payload is not null then 'send_again'
+            when is_in_doubt and getvariable('policy') <> 'resend' then 'held'
+            -- The platform may have it as it was sent, for good: only the same again is safe.
+            when is_in_doubt and getvariable('is_immutable') and original_payload is null
+                and known_hash <> payload_hash then 'held'
+            when is_in_doubt then 'send_again'
+            when known_state = 'discarded' and known_hash = payload_hash then 'skipped'
+            -- The platform holds it, but it should not be there any more (voided, closed down): visible, even if
+            -- what would be sent is still the same.
+            when skipped_reason is not null and delivered_hash is not null and not is_elsewhere then 'diverged'
+            when delivered_hash = payload_hash then 'unchanged'
+            when skipped_reason is not null then 'skipped'
+            when rejected_reason is not null then 'rejected'
+            when known_state = 'rejected' and known_hash = payload_hash then 'rejected'
+            when delivered_hash is not null and getvariable('is_immutable') then 'diverged'
+            when delivered_hash is not null then 'send_changed'
+            when known_state is null then 'send_new'
+            else 'send_again'
+        end as action
+    from known
+)
+
+select
+    record_key,
+    action,
+    if(is_in_doubt and getvariable('is_immutable') and action = 'send_again', coalesce(original_payload, payload),
+        payload) as payload,
+    if(is_in_doubt and getvariable('is_immutable') and action = 'send_again', known_hash, payload_hash)
+        as payload_hash,
+    weight,
+    is_in_doubt,
+    known_state,
+    known_hash,
+    if(known_state = 'discarded' and action = 'skipped', 'discarded by a person', skipped_reason) as skipped_reason,
+    rejected_reason,
+    is_elsewhere
+from judged
