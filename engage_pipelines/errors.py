@@ -22,7 +22,13 @@ from datetime import datetime
 
 
 class EngageError(Exception):
-    """Base of every error this product raises on purpose."""
+    """Base of every error this product raises on purpose.
+
+    Attributes:
+        may_be_done: True if an earlier try of the same call may have done its work, whatever the last one says.
+    """
+
+    may_be_done: bool = False
 
 
 class ConfigError(EngageError):

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.markup import escape
 
 from engage_pipelines.cli.moving import Config, Json
 from engage_pipelines.cli.output import NEEDS_A_PERSON, bars, console, plain, print_json, print_table
@@ -98,7 +97,7 @@ def show(
         print_json(case.values())
         return
     facts = {name: value for name, value in case.values().items() if name != "payload" and value is not None}
-    print_table(f"{destination}/{stream} {key}", ["", "value"], [(n, escape(str(v))) for n, v in facts.items()])
+    print_table(f"{destination}/{stream} {key}", ["", "value"], [(n, str(v)) for n, v in facts.items()])
     if case.payload is None:
         console.print("Its payload is not kept: a rule of ours or an older release refused it.")
         return
@@ -253,7 +252,7 @@ def list_diverged(
 
 def _diverged_row(d: Diverged) -> tuple[str, ...]:
     times = f"{_moment(d.delivered_at)}\n{_moment(d.noticed_at)}"
-    return f"{d.destination}/{d.stream}\n{d.record_key}", escape(d.reason or ""), times, _apart(d)
+    return f"{d.destination}/{d.stream}\n{d.record_key}", d.reason or "", times, _apart(d)
 
 
 def _apart(record: Diverged) -> str:
@@ -283,7 +282,7 @@ def _row(case: Case) -> tuple[str, ...]:
     r = case.record
     attempts = [str(r.attempt_count), _moment(r.first_attempt_at), _moment(r.last_attempt_at or r.settled_at)]
     why = "\n".join(filter(None, (r.reason, r.vendor_code)))
-    return f"{r.destination}/{r.stream}\n{r.record_key}", escape(why), "\n".join(attempts), _short(case.payload)
+    return f"{r.destination}/{r.stream}\n{r.record_key}", why, "\n".join(attempts), _short(case.payload)
 
 
 def _count(shown: int, records: int, way_out: str) -> None:
@@ -303,7 +302,7 @@ def _short(value: Any) -> str:
         if isinstance(value, str)
         else json.dumps(value, default=str, ensure_ascii=False)
     )
-    return escape(text if len(text) <= _SHORT else f"{text[:_SHORT]}…")
+    return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
 
 
 def _moment(value: Any) -> str:

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 import typer
-from rich.markup import escape
 
 from engage_pipelines.cli.moving import Config, Json
 from engage_pipelines.cli.output import NEEDS_A_PERSON, console, plain, print_json, print_table
@@ -89,7 +88,7 @@ def _print_waiting(seen: Status) -> None:
 
 def _pile(pile: Pile) -> tuple[str, int, str, str]:
     # What a platform said may look like markup.
-    return f"{pile.destination}/{pile.stream}", pile.records, escape(pile.vendor_code or ""), escape(pile.reason or "")
+    return f"{pile.destination}/{pile.stream}", pile.records, pile.vendor_code or "", pile.reason or ""
 
 
 def _way_out(command: str) -> None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -126,4 +127,5 @@ def _text(value: Any) -> str:
         return f"{value:,.1f}"
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_text(each)}" for key, each in value.items())
-    return "" if value is None else str(value)
+    # What comes from outside may look like markup.
+    return "" if value is None else escape(str(value))

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from engage_pipelines.cli.moving import Config, Json
 from engage_pipelines.cli.output import console, print_json, print_table
@@ -82,7 +81,7 @@ def _delivery(row: dict[str, Any]) -> tuple[Any, ...]:
     why = "\n".join(filter(None, (row["reason"], row["vendor_code"])))
     return (
         f"{row['destination']}/{row['stream']}\n{row['record_key']}", row["state"], _moment(row["delivered_at"]),
-        row["attempt_count"], f"{_moment(row['first_attempt_at'])}\n{_moment(row['last_attempt_at'])}", escape(why),
+        row["attempt_count"], f"{_moment(row['first_attempt_at'])}\n{_moment(row['last_attempt_at'])}", why,
     )  # fmt: skip
 
 
@@ -90,7 +89,7 @@ def _call(flow: str, batch: dict[str, Any]) -> tuple[Any, ...]:
     status = "" if batch["status"] is None else str(batch["status"])
     return (
         flow, f"{batch['batch_id']}\n{batch['run_id']}", _moment(batch["started_at"]), batch["route"], status,
-        batch["call_count"], batch["record_count"], escape(batch["answer"] or ""),
+        batch["call_count"], batch["record_count"], batch["answer"] or "",
     )  # fmt: skip
 
 

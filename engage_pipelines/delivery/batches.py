@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ Counts = npt.NDArray[np.int64]
 class PlannedBatch:
     """Records of one call: keys, payload hashes, payloads, and an id that depends on nothing else.
 
-    `in_doubt` names those that may have arrived with an earlier attempt.
+    `in_doubt` names those that may have arrived with an earlier attempt, `changed_to` those that go in an older form,
+    with the hash of the present one.
     """
 
     id: str
@@ -31,6 +32,7 @@ class PlannedBatch:
     hashes: tuple[str, ...]
     payloads: tuple[bytes, ...]
     in_doubt: frozenset[str] = frozenset()
+    changed_to: Mapping[str, str] = field(default_factory=dict)
 
     def table(self) -> pa.Table:
         """The batch as Arrow rows `record_key, payload`."""
@@ -39,7 +41,8 @@ class PlannedBatch:
 
     def part(self, start: int, end: int) -> PlannedBatch:
         """Records `start..end` as a batch of their own."""
-        return _batch(self.keys[start:end], self.hashes[start:end], self.payloads[start:end], self.in_doubt)
+        part = _batch(self.keys[start:end], self.hashes[start:end], self.payloads[start:end])
+        return replace(part, in_doubt=self.in_doubt, changed_to=self.changed_to)
 
 
 def cut(sizes: Counts, weights: Counts, limits: BatchLimits) -> list[tuple[int, int]]:
@@ -108,14 +111,14 @@ def _measures(rows: pa.Table) -> tuple[Counts, Counts]:
 def _planned(rows: pa.Table) -> PlannedBatch:
     payloads = tuple(text.encode() for text in rows["payload"].to_pylist())
     in_doubt = frozenset(rows.filter(rows["is_in_doubt"])["record_key"].to_pylist())
+    changed = rows.filter(pc.is_valid(rows["changed_to"]))
+    changed_to = dict(zip(changed["record_key"].to_pylist(), changed["changed_to"].to_pylist(), strict=True))
     keys, hashes = (tuple(rows[name].to_pylist()) for name in ("record_key", "payload_hash"))
-    return _batch(keys, hashes, payloads, in_doubt)
+    return replace(_batch(keys, hashes, payloads), in_doubt=in_doubt, changed_to=changed_to)
 
 
-def _batch(
-    keys: tuple[str, ...], hashes: tuple[str, ...], payloads: tuple[bytes, ...], in_doubt: frozenset[str]
-) -> PlannedBatch:
+def _batch(keys: tuple[str, ...], hashes: tuple[str, ...], payloads: tuple[bytes, ...]) -> PlannedBatch:
     digest = hashlib.sha256()
     for key, payload_hash in zip(keys, hashes, strict=True):
         digest.update(f"{key}\n{payload_hash}\n".encode())
-    return PlannedBatch(digest.hexdigest()[:24], keys, hashes, payloads, in_doubt)
+    return PlannedBatch(digest.hexdigest()[:24], keys, hashes, payloads)

@@ -18,7 +18,13 @@ from filelock import FileLock, Timeout
 
 from engage_pipelines.connector import BatchLimits, Destination, Policy, Stream
 from engage_pipelines.delivery.batches import count_rows, cut_batches, minimal_calls
-from engage_pipelines.delivery.corrections import plan_returns, taken_back
+from engage_pipelines.delivery.corrections import (
+    diverged_keys,
+    plan_returns,
+    refuse_too_many,
+    returns_among,
+    taken_back,
+)
 from engage_pipelines.delivery.doubt import look_up, policy_of, read_sent, settlements_of
 from engage_pipelines.delivery.guard import Bounds, find_jumps, refuse_a_jump
 from engage_pipelines.delivery.masking import mask
@@ -125,11 +131,13 @@ class Delivery:
             GuardError: the plan is out of bounds; nothing was sent.
             EngageError: the first error that stopped the run, after everything that ended is noted.
         """
+        policy = policy_of(self.destination.name, stream, self.policies)
+        session.client.repeats_the_unknown = policy == "resend"
         with self._alone(stream):
             originals = self._settle_doubts(stream, session)
             result, error = self._once(stream, session, selection, originals, progress, yes_really=yes_really)
             if error is None and self._corrects(stream):
-                result, error = self._correct(stream, session, originals, result)
+                result, error = self._correct(stream, session, originals, result, yes_really=yes_really)
             self._sweep(stream)
         if error is not None and not isinstance(error, BudgetSpentError):
             raise error
@@ -163,27 +171,40 @@ class Delivery:
         return stream.correction is not None and bool(getattr(self.options, "correct_diverged", False))
 
     def _correct(
-        self, stream: Stream, session: Any, originals: pa.Table, result: Delivered
+        self, stream: Stream, session: Any, originals: pa.Table, result: Delivered, *, yes_really: bool
     ) -> tuple[Delivered, EngageError | None]:
         """Take back what has diverged, then send those records as they are now."""
-        here = (self.destination.name, stream.ledger_name)
-        calls = session.client.calls
+        again, calls = returns_among(originals), session.client.calls
+        diverged = self._diverged(stream)
+        if not diverged and not again.num_rows:
+            return result, None
         folder = self._folder(stream) / uuid.uuid4().hex[:12]
         file = folder / "plan.parquet"
-        resends = policy_of(self.destination.name, stream, self.policies) == "resend"
         returns = plan_returns(
-            self.destination, stream, self.ledger, outbox=self.outbox, variables=self.options.model_dump(),
-            may_repeat=None if resends else originals["record_key"].to_pylist(), file=file,
+            self.destination, stream, self.ledger, diverged, again=again, outbox=self.outbox,
+            variables=self.options.model_dump(), file=file,
         )  # fmt: skip
-        _, error = self._send(stream, session, folder, file, count_rows(file), _no_progress)
+        if not yes_really and len(returns) > self.bounds.floor:
+            _clear(folder)
+            refuse_too_many(self.flow(stream), len(returns), self.bounds.floor)
+        _, error = self._send(stream, session, folder, file, len(returns), _no_progress)
         back = taken_back(self.ledger, self.destination.name, stream, returns)
-        self.ledger.take_back(*here, back, self.now())
         made = session.client.calls - calls + len(list(folder.glob("*.csv")))
         result = replace(result, corrected=len(back), calls=result.calls + made)
         if error is not None or not back:
             return result, error
-        again, error = self._once(stream, session, Selection(keys=tuple(back)), originals, yes_really=True)
-        return added(result, again), error
+        anew, error = self._once(stream, session, Selection(keys=tuple(back)), originals, yes_really=True)
+        return added(result, anew), error
+
+    def _diverged(self, stream: Stream) -> tuple[str, ...]:
+        """The diverged records that this stream carries; the ledger may know some of another channel."""
+        keys = diverged_keys(self.ledger, self.destination.name, stream)
+        if not keys:
+            return ()
+        folder = self._folder(stream) / f"{_PREVIEW}{uuid.uuid4().hex[:8]}"
+        plan, _ = self._plan(stream, Selection(keys=tuple(keys)), folder, read_sent(self.outbox, ()))
+        _clear(folder)
+        return plan.diverged
 
     def flow(self, stream: Stream) -> str:
         """The stream's name in messages: `<destination>/<stream>`."""
@@ -197,8 +218,9 @@ class Delivery:
         here = (self.destination.name, stream.ledger_name)
         doubts = self.ledger.find_in_doubt(*here)
         sent = read_sent(self.outbox / self.destination.name, doubts)
-        if not doubts or policy_of(self.destination.name, stream, self.policies) != "verify":
-            return sent
+        policy = policy_of(self.destination.name, stream, self.policies)
+        if policy != "verify":
+            return sent if policy == "resend" else sent.slice(0, 0)
         absent: list[str] = []
         for verdicts in look_up(stream, session, sent):
             self.ledger.settle(*here, settlements_of(stream, verdicts), self.now())
@@ -213,7 +235,8 @@ class Delivery:
             folder=self.destination.folder,
             selection=selection,
             known=lambda keys: self.ledger.known(*here, keys),
-            unsettled=self.ledger.unsettled(*here),
+            held=lambda: self.ledger.held(*here),
+            special=self.ledger.special(*here),
             fixes=self.queue.fixes(*here),
             originals=originals,
             variables=self.options.model_dump(),
@@ -224,7 +247,7 @@ class Delivery:
 
     def _sizes(self, stream: Stream, plan: PlanResult, selection: Selection) -> tuple[PlanSize, PlanSize | None]:
         last = self.runs.last_good_size(self.destination.name, stream.name)
-        return PlanSize(plan.to_send, plan.amounts, selection.days), last
+        return PlanSize(plan.to_send, plan.amounts, selection.days, selection.reach), last
 
     def _open(self, stream: Stream, folder: Path, plan: PlanResult, selection: Selection, *, yes_really: bool) -> None:
         """Check the plan against the guard rails, then note the run and what needs no call."""

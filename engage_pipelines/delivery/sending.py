@@ -54,7 +54,7 @@ def send_batch(lane: Lane, planned: PlannedBatch) -> Sent:
     rows = zip(planned.keys, planned.hashes, strict=True)
     lane.ledger.begin(*here, planned.id, lane.run_id, rows, lane.now())
     with lane.session.client.listening() as heard:
-        sent = _still_in_doubt(planned, _send(lane, planned))
+        sent = _told_apart(planned, _send(lane, planned))
     _keep_refused(lane, planned, sent)
     lane.ledger.settle(*here, sent.settlements, lane.now(), _end(lane, planned, sent, heard))
     return sent
@@ -76,18 +76,24 @@ def _call(lane: Lane, planned: PlannedBatch) -> Sent | RejectedError:
         # A vendor that breaks its contract, or a connector that counts wrong, may have done the work.
         return _all(planned, "in_doubt", error)
     except EngageError as error:
-        return _all(planned, "pending", error)
+        return _all(planned, "in_doubt" if error.may_be_done else "pending", error)
 
 
-def _still_in_doubt(planned: PlannedBatch, sent: Sent) -> Sent:
-    """That this attempt did nothing tells nothing of the one before, which may have arrived."""
+def _told_apart(planned: PlannedBatch, sent: Sent) -> Sent:
+    """What is special about records that went again.
+
+    That this attempt did nothing tells nothing of the one before, which may have arrived. And an older form that has
+    arrived now is not the present one.
+    """
     if not planned.in_doubt:
         return sent
-    settlements = tuple(
-        replace(s, state="in_doubt") if s.state == "pending" and s.record_key in planned.in_doubt else s
-        for s in sent.settlements
-    )
-    return replace(sent, settlements=settlements)
+    return replace(sent, settlements=tuple(_of_a_repeat(planned, s) for s in sent.settlements))
+
+
+def _of_a_repeat(planned: PlannedBatch, settlement: Settlement) -> Settlement:
+    if settlement.state == "pending" and settlement.record_key in planned.in_doubt:
+        return replace(settlement, state="in_doubt")
+    return replace(settlement, changed_to=planned.changed_to.get(settlement.record_key))
 
 
 def _keep_refused(lane: Lane, planned: PlannedBatch, sent: Sent) -> None:

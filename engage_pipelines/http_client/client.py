@@ -15,6 +15,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 
+from engage_pipelines.errors import EngageError
 from engage_pipelines.http_client.answers import Answer, request_id
 from engage_pipelines.http_client.answers import vendor_code as vendor_code
 from engage_pipelines.http_client.breaker import Breaker
@@ -84,6 +85,8 @@ class VendorClient:
         self.limits = limits or Limits()
         self.retry = retry or RetryPolicy()
         self.calls = 0
+        # False where nothing may be done twice, whatever the vendor's documents allow: a person wants to look first.
+        self.repeats_the_unknown = True
         # Processes that share an account need a clock that means the same to all of them.
         clock = (lambda: now().timestamp()) if self.limits.shared else monotonic
         memory = Memory(self.limits.rates, file=self.limits.shared, clock=clock)
@@ -154,6 +157,8 @@ class VendorClient:
             RetryableError: still failing after all tries, or told to come back too late to wait, or the vendor is
                 left alone after many failures; `retry_at` says when there is a point in trying again.
             UnknownOutcomeError: not repeatable, and no answer (or a 5xx) came back.
+
+        Each of them tells with `may_be_done` whether an earlier try may have done its work.
         """
         body = msgspec.json.encode(json) if json is not None else content
         request = self._http.build_request(
@@ -163,9 +168,17 @@ class VendorClient:
         )  # fmt: skip
         what = redact(f"{self.vendor}: {method} {path}", self._secrets)
         call = Call(what, method, redact(path.partition("?")[0], self._secrets), expect, repeatable)
+        call.repeatable = repeatable and (self.repeats_the_unknown or call.is_reading)
+        try:
+            return self._try_until_it_ends(call, request)
+        except EngageError as error:
+            error.may_be_done = call.may_be_done
+            raise
+
+    def _try_until_it_ends(self, call: Call, request: httpx.Request) -> Answer:
         while True:
             tried = self._try_once(call, request)
-            if tried.answer and is_wanted(tried.answer, expect):
+            if tried.answer and is_wanted(tried.answer, call.expect):
                 return tried.answer
             raise_if_final(call, tried)
             call.count(tried)

@@ -102,6 +102,7 @@ DELIVERY_RUNS = Table(
         Column("planned_count", "integer", "Records to send."),
         Column("planned_amounts", "json", "Currency -> amount to send, for receipts."),
         Column("day_count", "integer", "Days that the run looked at."),
+        Column("reach", "text", "How far it looked: `everything`, `owed` (all the stream owes), `days` or `keys`."),
         Column("source_record_count", "integer", "Records considered."),
         Column("delivered_count", "integer", "Confirmed one by one."),
         Column("accepted_count", "integer", "Taken by the platform, which confirms no single record."),

@@ -241,7 +241,7 @@ class Desk:
         start, end = self.range_of(days)
         if reread:
             start = min(start, self._first_undelivered(destination, stream, start))
-        return Selection(touched=(start, end))
+        return Selection(touched=(start, end), is_owed=reread)
 
     def _first_undelivered(self, destination: Destination, stream: Stream, start: datetime) -> datetime:
         """Start of the earliest window that was loaded since the stream was last up to date."""

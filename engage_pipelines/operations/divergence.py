@@ -119,7 +119,8 @@ def _as_new(desk: Desk, destination: Destination, stream: Stream, keys: tuple[st
     delivery, here = desk.delivery(destination), (destination.name, stream.ledger_name)
     return PlanRequest(
         stream=stream, policy="hold", folder=destination.folder, selection=Selection(keys=keys),
-        known=lambda keys: _not_held(desk.ledger.known(*here, keys)), unsettled=desk.ledger.known(*here, []),
+        known=lambda keys: desk.ledger.known(*here, []), held=lambda: desk.ledger.held(*here),
+        special=_not_held(desk.ledger.known(*here, keys)),
         fixes=desk.queue.fixes(*here), originals=read_sent(delivery.outbox, ()),
         variables=delivery.options.model_dump(), store_names=delivery.store_names, file=file,
     )  # fmt: skip

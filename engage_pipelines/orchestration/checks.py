@@ -64,7 +64,7 @@ def nothing_refused(desk: Desk, destination: Destination, stream: Stream) -> dg.
 
 
 def _waiting(desk: Desk, destination: Destination, stream: Stream, state: str) -> list[str]:
-    return [waiting.record_key for waiting in desk.queue.waiting(state, destination.name, stream.ledger_name)]
+    return desk.queue.keys_in((state,), destination.name, stream.ledger_name)
 
 
 def _check(

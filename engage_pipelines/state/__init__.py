@@ -5,9 +5,11 @@ What belongs here: what must survive a crash of any run. What does not: business
 
 from engage_pipelines.state.bookmarks import Bookmarks
 from engage_pipelines.state.database import open_state
-from engage_pipelines.state.ledger import BatchEnd, Doubt, Ledger, Settlement
+from engage_pipelines.state.ledger import Doubt, Ledger
 from engage_pipelines.state.queue import Queue, Waiting
+from engage_pipelines.state.returns import return_key, returned_by
 from engage_pipelines.state.runs import PlanSize, RunCounts, Runs
+from engage_pipelines.state.steps import BatchEnd, Settlement
 
 __all__ = [
     "BatchEnd",
@@ -21,4 +23,6 @@ __all__ = [
     "Settlement",
     "Waiting",
     "open_state",
+    "return_key",
+    "returned_by",
 ]

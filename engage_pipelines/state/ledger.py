@@ -9,7 +9,8 @@ has put it aside).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,26 +19,13 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from engage_pipelines.state.arrow import read_arrow
-from engage_pipelines.state.database import DELIVERIES, DELIVERY_BATCHES, DELIVERY_RUNS
+from engage_pipelines.state.arrow import read_arrow, stream_arrow
+from engage_pipelines.state.database import DELIVERIES, DELIVERY_BATCHES, DELIVERY_RUNS, SETTLED_STATES, is_special
+from engage_pipelines.state.steps import BatchEnd, Settlement, note_batch_end, note_outcomes, note_sending
+from engage_pipelines.state.together import Together
 
-_HOLDS = ("delivered", "accepted")
-_SETTLED = ("delivered", "accepted")
 _KNOWN = ("record_key", "state", "payload_hash", "delivered_hash", "correction_count")
-# Keys of one statement: both databases bound the number of parameters.
-_SLICE = 500
 _KEY = ("destination", "stream", "record_key")
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """The end of one record's attempt."""
-
-    record_key: str
-    state: str
-    reason: str | None = None
-    vendor_code: str | None = None
-    vendor_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,57 +37,42 @@ class Doubt:
     run_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class BatchEnd:
-    """How a batch ended.
-
-    Attributes:
-        batch_id: its id.
-        run_id: the run it belongs to.
-        call_count: calls made, repeats included.
-        route: method and path of the last one.
-        status: HTTP status of the last one; None without an answer.
-        request_id: the platform's id of the last one, where it tells.
-        answer: one sentence on what went wrong, if anything.
-    """
-
-    batch_id: str
-    run_id: str
-    call_count: int = 0
-    route: str | None = None
-    status: int | None = None
-    request_id: str | None = None
-    answer: str | None = None
-
-
 class Ledger:
     """Reads and writes the ledger of one stream at a time."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        self._together = Together(engine) if engine.dialect.name == "sqlite" else None
 
-    def known(self, destination: str, stream: str, keys: Sequence[str] | None = None) -> pa.Table:
-        """What the ledger knows, of all records or of some.
+    def known(self, destination: str, stream: str, keys: Sequence[str]) -> pa.Table:
+        """What the ledger knows of some records.
 
         Columns: `record_key, state, payload_hash, delivered_hash, correction_count`.
         """
-        query = sa.select(*(DELIVERIES.c[name] for name in _KNOWN)).where(*_of(destination, stream))
-        if keys is not None:
-            query = query.where(DELIVERIES.c.record_key.in_(self._listed(keys)))
-        return read_arrow(self._engine, query, _KNOWN)
+        query = sa.select(*_columns(_KNOWN)).where(*_of(destination, stream))
+        return read_arrow(self._engine, query.where(DELIVERIES.c.record_key.in_(self._listed(keys))), _KNOWN)
 
-    def unsettled(self, destination: str, stream: str) -> pa.Table:
-        """The records that are neither delivered nor accepted, in the form of `known`."""
-        query = sa.select(*(DELIVERIES.c[name] for name in _KNOWN)).where(*_of(destination, stream), _is_unsettled())
-        return read_arrow(self._engine, query, _KNOWN)
+    def special(self, destination: str, stream: str) -> pa.Table:
+        """What it knows of all records that are not simply held: neither delivered nor accepted, or corrected.
+
+        Columns as in `known`.
+        """
+        query = sa.select(*_columns(_KNOWN)).where(*_of(destination, stream))
+        return read_arrow(self._engine, query.where(_is_special(destination, stream)), _KNOWN)
+
+    def held(self, destination: str, stream: str) -> AbstractContextManager[pa.RecordBatchReader]:
+        """A stream of all other records: `record_key, delivered_hash`."""
+        names = ("record_key", "delivered_hash")
+        simply = (DELIVERIES.c.state.in_(SETTLED_STATES), DELIVERIES.c.correction_count == 0)
+        return stream_arrow(self._engine, sa.select(*_columns(names)).where(*_of(destination, stream), *simply), names)
 
     def find_in_doubt(self, destination: str, stream: str) -> list[Doubt]:
         """Turn `sending` rows into `in_doubt` ones and give all in doubt.
 
         The caller holds the stream's lock, so a row that is still `sending` belongs to a run that died.
         """
-        here = (*_of(destination, stream), _is_unsettled())
+        here = (*_of(destination, stream), _is_special(destination, stream))
         d = DELIVERIES.c
         with self._engine.begin() as connection:
             connection.execute(
@@ -116,32 +89,8 @@ class Ledger:
         self, destination: str, stream: str, batch_id: str, run_id: str, rows: Iterable[tuple[str, str]], now: datetime
     ) -> None:
         """Step 1: commit `sending` for (record_key, payload_hash) rows before the call leaves."""
-        values = [
-            {
-                "destination": destination, "stream": stream, "record_key": key, "state": "sending",
-                "payload_hash": payload_hash, "batch_id": batch_id, "run_id": run_id, "attempt_count": 1,
-                "first_attempt_at": now, "last_attempt_at": now,
-            }
-            for key, payload_hash in rows
-        ]  # fmt: skip
-        batch = {
-            "batch_id": batch_id, "run_id": run_id, "destination": destination, "stream": stream,
-            "record_count": len(values), "started_at": now,
-        }  # fmt: skip
-        with self._engine.begin() as connection:
-            self._upsert(
-                connection,
-                values,
-                lambda new: {
-                    "state": new.state, "payload_hash": new.payload_hash, "batch_id": new.batch_id,
-                    "run_id": new.run_id, "attempt_count": DELIVERIES.c.attempt_count + 1,
-                    "last_attempt_at": new.last_attempt_at,
-                    "first_attempt_at": sa.func.coalesce(DELIVERIES.c.first_attempt_at, new.first_attempt_at),
-                    "reason": None, "vendor_code": None,
-                },
-            )  # fmt: skip
-            if values:
-                connection.execute(self._insert(DELIVERY_BATCHES).values(batch).on_conflict_do_nothing())
+        listed = list(rows)
+        self._commit(lambda connection: note_sending(connection, (destination, stream), batch_id, run_id, listed, now))
 
     def settle(
         self,
@@ -152,12 +101,14 @@ class Ledger:
         end: BatchEnd | None = None,
     ) -> None:
         """Step 3: commit one outcome per record, and how their batch ended."""
-        if not outcomes:
-            return
-        with self._engine.begin() as connection:
-            connection.execute(_settling(destination, stream), [_settled(outcome, now) for outcome in outcomes])
+
+        def note(connection: sa.Connection) -> None:
+            note_outcomes(connection, (destination, stream), outcomes, now)
             if end is not None:
-                connection.execute(_ending(end, outcomes, now))
+                note_batch_end(connection, end, outcomes, now)
+
+        if outcomes:
+            self._commit(note)
 
     def note(self, destination: str, stream: str, notes: Iterable[tuple[str, str, str, str]], now: datetime) -> None:
         """Note records that are settled without a call: (record_key, state, payload_hash, reason)."""
@@ -178,18 +129,6 @@ class Ledger:
                 },
             )  # fmt: skip
 
-    def take_back(self, destination: str, stream: str, keys: Sequence[str], now: datetime) -> None:
-        """Note that the platform holds these records no more, because a return undid them: they go out anew."""
-        d = DELIVERIES.c
-        values = {
-            "state": "pending", "delivered_hash": None, "correction_count": d.correction_count + 1,
-            "reason": "changed after delivery, taken back by a return", "settled_at": now,
-        }  # fmt: skip
-        with self._engine.begin() as connection:
-            for start in range(0, len(keys), _SLICE):
-                here = (*_of(destination, stream), d.record_key.in_(keys[start : start + _SLICE]))
-                connection.execute(sa.update(DELIVERIES).where(*here).values(values))
-
     def states(self, destination: str | None = None, stream: str | None = None) -> dict[tuple[str, str, str], int]:
         """(destination, stream, state) -> records."""
         d = DELIVERIES.c
@@ -209,14 +148,19 @@ class Ledger:
         with self._engine.connect() as connection:
             return [row[0] for row in connection.execute(query)]
 
-    def mirror(self) -> dict[str, pa.Table]:
-        """The ledger as Arrow tables for the published warehouse: full table name -> rows."""
-        hidden = {"vendor_id"}
-        return {
-            f"ops.{table.name}": read_arrow(self._engine, sa.select(*columns), [c.name for c in columns])
-            for table in (DELIVERIES, DELIVERY_RUNS, DELIVERY_BATCHES)
-            if (columns := [c for c in table.c if c.name not in hidden])
-        }
+    def mirror(self) -> Iterator[tuple[str, pa.RecordBatchReader]]:
+        """The ledger for the published warehouse: full table name and its rows, one table after the other."""
+        for table in (DELIVERIES, DELIVERY_RUNS, DELIVERY_BATCHES):
+            names = [c.name for c in table.c if c.name != "vendor_id"]
+            with stream_arrow(self._engine, sa.select(*(table.c[name] for name in names)), names) as rows:
+                yield f"ops.{table.name}", rows
+
+    def _commit(self, work: Callable[[sa.Connection], None]) -> None:
+        if self._together is not None:
+            self._together(work)
+            return
+        with self._engine.begin() as connection:
+            work(connection)
 
     def _listed(self, keys: Sequence[str]) -> Any:
         """Keys as a subquery of one parameter, however many they are."""
@@ -236,49 +180,12 @@ def _of(destination: str, stream: str) -> tuple[Any, Any]:
     return (DELIVERIES.c.destination == destination, DELIVERIES.c.stream == stream)
 
 
-def _is_unsettled() -> Any:
-    # Written out, not bound: only so does the planner see that the partial index is meant.
-    return DELIVERIES.c.state.not_in([sa.literal_column(f"'{state}'") for state in _SETTLED])
+def _is_special(destination: str, stream: str) -> Any:
+    """Not simply held. By key: SQLite would read the whole stream rather than use the small index."""
+    d = DELIVERIES.alias("special")
+    here = (d.c.destination == destination, d.c.stream == stream)
+    return DELIVERIES.c.record_key.in_(sa.select(d.c.record_key).where(*here, is_special(d.c)))
 
 
-def _settling(destination: str, stream: str) -> Any:
-    d = DELIVERIES.c
-    holds = sa.bindparam("b_holds", type_=sa.Boolean)
-    return (
-        sa.update(DELIVERIES)
-        .where(*_of(destination, stream), d.record_key == sa.bindparam("b_key"))
-        .values(
-            state=sa.bindparam("b_state"),
-            reason=sa.bindparam("b_reason"),
-            vendor_code=sa.bindparam("b_code"),
-            vendor_id=sa.func.coalesce(sa.bindparam("b_id", type_=sa.String), d.vendor_id),
-            delivered_hash=sa.case((holds, d.payload_hash), else_=d.delivered_hash),
-            delivered_at=sa.case((holds, sa.bindparam("b_now")), else_=d.delivered_at),
-            delivered_batch_id=sa.case((holds, d.batch_id), else_=d.delivered_batch_id),
-            settled_at=sa.bindparam("b_now"),
-        )
-    )
-
-
-def _settled(outcome: Settlement, now: datetime) -> dict[str, Any]:
-    return {
-        "b_key": outcome.record_key, "b_state": outcome.state, "b_reason": (outcome.reason or "")[:400] or None,
-        "b_code": (outcome.vendor_code or "")[:64] or None, "b_id": (outcome.vendor_id or "")[:128] or None,
-        "b_holds": outcome.state in _HOLDS, "b_now": now,
-    }  # fmt: skip
-
-
-def _ending(end: BatchEnd, outcomes: Sequence[Settlement], now: datetime) -> Any:
-    counts: dict[str, int] = {}
-    for outcome in outcomes:
-        counts[outcome.state] = counts.get(outcome.state, 0) + 1
-    b = DELIVERY_BATCHES.c
-    return (
-        sa.update(DELIVERY_BATCHES)
-        .where(b.batch_id == end.batch_id, b.run_id == end.run_id)
-        .values(
-            ended_at=now, call_count=end.call_count, route=end.route and end.route[:200], status=end.status,
-            request_id=end.request_id, outcomes=json.dumps(counts, sort_keys=True),
-            answer=end.answer and end.answer[:400],
-        )
-    )  # fmt: skip
+def _columns(names: Sequence[str]) -> list[Any]:
+    return [DELIVERIES.c[name] for name in names]

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from engage_pipelines.state.arrow import read_arrow
 from engage_pipelines.state.database import DELIVERIES, DELIVERY_BATCHES, FIXES, PAYLOADS
+from engage_pipelines.state.steps import take_back
 
 _KEY = ("destination", "stream", "record_key")
 # Keys of one statement: both databases bound the number of parameters.
@@ -197,6 +198,8 @@ class Queue:
             for some in _slices(keys):
                 here = (*_in_state(was, destination, stream), d.record_key.in_(some))
                 moved += connection.execute(sa.update(DELIVERIES).where(*here).values(values)).rowcount
+            if state == "delivered":
+                take_back(connection, (destination, stream), keys, now)
         return moved
 
     def _rows(self, query: Any, keys: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:

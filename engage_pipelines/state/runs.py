@@ -40,11 +40,13 @@ class PlanSize:
         records: records to send.
         amounts: currency -> sum of their amounts, for streams of receipts.
         days: days that it looked at.
+        reach: how far it looked: `everything`, `owed` (all that the stream owes), `days` or `keys`.
     """
 
     records: int = 0
     amounts: Mapping[str, Decimal] = field(default_factory=dict)
     days: int = 1
+    reach: str = "everything"
 
 
 class Runs:
@@ -57,7 +59,7 @@ class Runs:
         """Note that a run of the stream has begun and what it is about to send."""
         values = {
             "run_id": run_id, "destination": destination, "stream": stream, "started_at": now,
-            "planned_count": size.records, "day_count": size.days,
+            "planned_count": size.records, "day_count": size.days, "reach": size.reach,
             "planned_amounts": json.dumps({k: str(v) for k, v in sorted(size.amounts.items())}),
         }  # fmt: skip
         with self._engine.begin() as connection:
@@ -82,9 +84,12 @@ class Runs:
         return self._moment(sa.func.min(DELIVERY_RUNS.c.started_at), *_of(destination, stream))
 
     def last_whole_start(self, destination: str, stream: str) -> datetime | None:
-        """When the last run began that left nothing behind."""
+        """When the last run began that left nothing behind, of all that was owed then."""
         r = DELIVERY_RUNS.c
-        left_nothing = (r.ended_at.is_not(None), sa.func.coalesce(r.pending_count, 0) == 0)
+        all_owed = r.reach.in_(["everything", "owed"])
+        # What is held in doubt is compared again once it is settled, with all that has happened to it meanwhile.
+        behind = sa.func.coalesce(r.pending_count, 0) + sa.func.coalesce(r.in_doubt_count, 0)
+        left_nothing = (r.ended_at.is_not(None), behind == 0, all_owed)
         return self._moment(sa.func.max(r.started_at), *_of(destination, stream), *left_nothing)
 
     def last_good_size(self, destination: str, stream: str) -> PlanSize | None:
@@ -93,7 +98,7 @@ class Runs:
         brought = sa.func.coalesce(r.delivered_count, 0) + sa.func.coalesce(r.accepted_count, 0) > 0
         query = (
             sa.select(r.planned_count, r.planned_amounts, r.day_count)
-            .where(*_of(destination, stream), r.ended_at.is_not(None), r.planned_count > 0, brought)
+            .where(*_of(destination, stream), r.ended_at.is_not(None), r.planned_count > 0, brought, r.reach != "keys")
             .order_by(r.started_at.desc())
             .limit(1)
         )

@@ -15,7 +15,7 @@ from engage_pipelines.warehouse.books import (
     quarantine_counts,
     receipts_out_of_balance,
 )
-from engage_pipelines.warehouse.corrections import ReturnRequest, return_key, write_returns
+from engage_pipelines.warehouse.corrections import ReturnRequest, write_returns
 from engage_pipelines.warehouse.database import Warehouse
 from engage_pipelines.warehouse.load import load_window
 from engage_pipelines.warehouse.load_notes import LoadRequest, LoadResult
@@ -49,7 +49,6 @@ __all__ = [
     "publish",
     "quarantine_counts",
     "receipts_out_of_balance",
-    "return_key",
     "write_plan",
     "write_returns",
 ]

@@ -1,5 +1,6 @@
 -- What is to be done with each shaped record, against the ledger. Grain and key: record_key. Reader: plan.py.
--- Reads `shaped`, `ledger`, `fixes` (payloads that a person has put in the place of the source's), `originals` (what
+-- Reads `shaped`; `held` (what the ledger knows of records that are simply held: digests of key and hash, `k, h`) and
+-- `special` (what it knows of all others, whole); `fixes` (payloads that a person has put in the place of the source's), `originals` (what
 -- was sent of records in doubt, and may be sent again), and getvariable('policy' | 'is_immutable' | 'elsewhere').
 with hashed as (
     select
@@ -17,15 +18,17 @@ with hashed as (
 known as (
     select
         h.*,
-        l.state as known_state,
+        coalesce(l.state, if(s.k is null, null, 'accepted')) as known_state,
         l.payload_hash as known_hash,
-        l.delivered_hash,
+        coalesce(l.delivered_hash is not null, false) or s.k is not null as is_held,
+        coalesce(l.delivered_hash = h.payload_hash, s.h = md5_number(h.payload_hash), false) as is_same,
         -- A preview may meet records that are under way.
         coalesce(l.state in ('in_doubt', 'sending'), false) as is_in_doubt,
         h.skipped_reason is not null and h.skipped_reason is not distinct from getvariable('elsewhere') as is_elsewhere,
         o.payload as original_payload
     from hashed as h
-    left join ledger as l on l.record_key = h.record_key
+    left join held as s on s.k = md5_number(h.record_key)
+    left join special as l on l.record_key = h.record_key
     left join originals as o on o.record_key = h.record_key and o.payload_hash = l.payload_hash
 ),
 
@@ -45,13 +48,13 @@ judged as (
             when known_state = 'discarded' and known_hash = payload_hash then 'skipped'
             -- The platform holds it, but it should not be there any more (voided, closed down): visible, even if
             -- what would be sent is still the same.
-            when skipped_reason is not null and delivered_hash is not null and not is_elsewhere then 'diverged'
-            when delivered_hash = payload_hash then 'unchanged'
+            when skipped_reason is not null and is_held and not is_elsewhere then 'diverged'
+            when is_same then 'unchanged'
             when skipped_reason is not null then 'skipped'
             when rejected_reason is not null then 'rejected'
             when known_state = 'rejected' and known_hash = payload_hash then 'rejected'
-            when delivered_hash is not null and getvariable('is_immutable') then 'diverged'
-            when delivered_hash is not null then 'send_changed'
+            when is_held and getvariable('is_immutable') then 'diverged'
+            when is_held then 'send_changed'
             when known_state is null then 'send_new'
             else 'send_again'
         end as action
@@ -67,6 +70,9 @@ select
         as payload_hash,
     weight,
     is_in_doubt,
+    -- An older form goes again: once it is there, the record has diverged.
+    if(is_in_doubt and getvariable('is_immutable') and action = 'send_again' and original_payload is not null
+        and known_hash <> payload_hash, payload_hash, null) as changed_to,
     known_state,
     known_hash,
     if(known_state = 'discarded' and action = 'skipped', 'discarded by a person', skipped_reason) as skipped_reason,

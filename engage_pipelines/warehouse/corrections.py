@@ -28,8 +28,8 @@ class ReturnRequest:
     Attributes:
         stream: its declaration, with a correction file.
         folder: where the destination's SQL files are.
-        sent: `record_key, payload, correction_count, is_in_doubt`, with the payload as the platform holds it and
-            whether its return may have arrived.
+        sent: `record_key, payload, correction_count`, with the payload as the platform holds it.
+        again: `record_key, payload` of returns in doubt, as they were sent.
         variables: the destination's options.
         file: Parquet file to write, as a plan has it; record_key is the return's own key.
     """
@@ -37,13 +37,9 @@ class ReturnRequest:
     stream: Stream
     folder: Path
     sent: pa.Table
+    again: pa.Table
     variables: Mapping[str, Any]
     file: Path
-
-
-def return_key(record_key: str, correction_count: int) -> str:
-    """The key of the receipt that takes a record back for the next time."""
-    return f"{record_key}:return:{correction_count + 1}"
 
 
 def write_returns(request: ReturnRequest) -> None:
@@ -52,6 +48,7 @@ def write_returns(request: ReturnRequest) -> None:
     try:
         set_variables(connection, request.variables)
         connection.register("sent", request.sent)
+        connection.register("again", request.again)
         connection.execute(
             "create temp view corrected as select record_key, payload as sent_payload, null::varchar as payload, "
             "'taken back' as skipped_reason, (correction_count + 1)::varchar as sent_mark, "
@@ -60,8 +57,11 @@ def write_returns(request: ReturnRequest) -> None:
         sql = bare((request.folder / str(request.stream.correction)).read_text())
         request.file.parent.mkdir(parents=True, exist_ok=True)
         connection.execute(
-            "copy (select c.correction_key as record_key, c.payload, md5(c.payload) as payload_hash, c.weight, "
-            f"sent.is_in_doubt from ({sql}) as c join sent using (record_key) order by 1) to {quoted(request.file)} "
+            # Typed: a payload that is made by to_json is a type of its own in the file, which no reader expects.
+            "copy (select record_key, payload::varchar as payload, md5(payload::varchar) as payload_hash, "
+            "weight::integer as weight, is_in_doubt, null::varchar as changed_to from ("
+            f"select correction_key as record_key, payload, weight, false as is_in_doubt from ({sql}) "
+            f"union all select record_key, payload, 1, true from again) order by 1) to {quoted(request.file)} "
             "(format parquet, compression zstd, row_group_size 4096)"
         )
     finally:
@@ -75,7 +75,7 @@ def rename_corrected(connection: Connection, stream: Stream, folder: Path) -> No
     connection.execute(
         "create temp table corrected as select s.record_key, s.payload as sent_payload, s.payload, "
         "null::varchar as skipped_reason, l.correction_count::varchar as sent_mark, "
-        "l.correction_count::varchar as new_mark from shaped as s join ledger as l using (record_key) "
+        "l.correction_count::varchar as new_mark from shaped as s join special as l using (record_key) "
         "where l.correction_count > 0 and s.skipped_reason is null and s.rejected_reason is null"
     )
     sql = bare((folder / stream.correction).read_text())

@@ -7,6 +7,7 @@ only what has to be sent leaves, as a Parquet file. So the warehouse is free aga
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engage_pipelines.connector import Stream
 from engage_pipelines.warehouse.corrections import rename_corrected
@@ -23,6 +25,7 @@ from engage_pipelines.warehouse.database import Connection, Warehouse, bare, cou
 _SLICE = 10_000
 # Records that the ledger is asked for at once.
 _LOOKUP = 50_000
+_PLAIN = pa.array(["delivered", "accepted"])
 _KEYS = {
     "transactions": "transaction_id", "customers": "customer_id", "products": "product_id", "stores": "store_id",
 }  # fmt: skip
@@ -32,7 +35,7 @@ _TOUCHED = (
     "and window_start_at < getvariable('touched_to'))"
 )
 # What an earlier day could not deliver is taken up again, whatever its day.
-_OWED = "(select record_key from unsettled where state in ('pending', 'sending', 'in_doubt'))"
+_OWED = "(select record_key from special where state in ('pending', 'sending', 'in_doubt'))"
 _WITHDRAWN = (
     "select count(*) from compared where action = 'diverged' and skipped_reason is not null "
     "and known_state is distinct from 'diverged'"
@@ -42,18 +45,27 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows a run considers: everything, those touched by loads of a time range, or business days.
+    """Which rows a run considers: everything, those touched by loads of a time range, business days, or some keys.
 
     Attributes:
         touched: range of modification time `[start, end)`; rows of loads that overlap it.
         business: range of business days `[first, end)`.
         keys: these records only.
+        is_owed: True if the range reaches back to everything that the stream owes.
     """
 
     touched: tuple[datetime, datetime] | None = None
     business: tuple[date, date] | None = None
 
     keys: tuple[str, ...] | None = None
+    is_owed: bool = False
+
+    @property
+    def reach(self) -> str:
+        """How far it reaches: `everything`, `owed` (all that is owed), `days` or `keys`."""
+        if self.keys is not None:
+            return "keys"
+        return "everything" if self.is_everything else "owed" if self.is_owed else "days"
 
     @property
     def is_everything(self) -> bool:
@@ -76,22 +88,25 @@ class PlanRequest:
         policy: what happens to records in doubt.
         folder: where the destination's SQL files are.
         selection: rows to consider.
-        known: what the ledger knows of some records, or of all: `record_key, state, payload_hash, delivered_hash,
+        known: what the ledger knows of some records: `record_key, state, payload_hash, delivered_hash,
             correction_count`.
-        unsettled: what it knows of the records that are neither delivered nor accepted, same columns.
+        held: all records that the ledger knows as simply held, to read once: `record_key, delivered_hash`.
+        special: what it knows of all others (neither delivered nor accepted, or corrected), columns as in `known`.
         fixes: `record_key, instead_of, payload` that a person has put in the place of what the source gives.
         originals: `record_key, payload_hash, payload` of records in doubt, as they were sent.
         variables: the destination's options.
         store_names: store_id -> name at the destination.
-        file: Parquet file to write: `record_key, payload, payload_hash, weight, is_in_doubt`, in key order.
+        file: Parquet file to write: `record_key, payload, payload_hash, weight, is_in_doubt, changed_to`, in key
+            order; `changed_to` is the hash of the present form where an older one has to go again.
     """
 
     stream: Stream
     policy: str
     folder: Path
     selection: Selection
-    known: Callable[[Sequence[str] | None], pa.Table]
-    unsettled: pa.Table
+    known: Callable[[Sequence[str]], pa.Table]
+    held: Callable[[], AbstractContextManager[pa.RecordBatchReader]]
+    special: pa.Table
     fixes: pa.Table
     originals: pa.Table
     variables: Mapping[str, Any]
@@ -124,6 +139,7 @@ class PlanResult:
         gone: records that the platform holds and the source does not have any more; 0 for a part of the source.
         withdrawn: records that the platform holds and that, since now, should not be there any more.
         is_everything: True if the whole source was looked at.
+        diverged: the records that have diverged, where records were chosen by key.
     """
 
     counts: dict[str, int]
@@ -134,6 +150,7 @@ class PlanResult:
     gone: int = 0
     withdrawn: int = 0
     is_everything: bool = False
+    diverged: tuple[str, ...] = ()
 
     @property
     def source_records(self) -> int:
@@ -155,12 +172,8 @@ def write_plan(warehouse: Warehouse, request: PlanRequest) -> PlanResult:
             "is_immutable": request.stream.immutable,
         }  # fmt: skip
         set_variables(connection, {**request.variables, **own})
-        for name, rows in (
-            ("unsettled", request.unsettled),
-            ("fixes", request.fixes),
-            ("originals", request.originals),
-        ):
-            _take(connection, name, rows)
+        for name in ("special", "fixes", "originals"):
+            _take(connection, name, getattr(request, name))
         _name_stores(connection, request.store_names)
         _select(connection, request)
         _shape(connection, request)
@@ -181,14 +194,24 @@ def _take(connection: Connection, name: str, rows: pa.Table) -> None:
 
 def _know(connection: Connection, request: PlanRequest) -> None:
     """Fetch what the ledger knows: all of it for a whole stream, else of the shaped records only."""
+    # Digests, not texts: ten million records fit into memory.
+    connection.execute("create temp table held (k uhugeint, h uhugeint)")
     if request.selection.is_everything:
-        _take(connection, "ledger", request.known(None))
+        with request.held() as rows:
+            _hold(connection, rows)
         return
     keys = connection.execute("select distinct record_key from shaped").fetchnumpy()["record_key"].tolist()
-    _take(connection, "ledger", request.known(keys[:_LOOKUP]))
-    for start in range(_LOOKUP, len(keys), _LOOKUP):
-        connection.register("taken", request.known(keys[start : start + _LOOKUP]))
-        connection.execute("insert into ledger from taken")
+    for start in range(0, len(keys), _LOOKUP):
+        # The special ones among them are there already.
+        known = request.known(keys[start : start + _LOOKUP])
+        is_plain = pc.and_(pc.is_in(known["state"], _PLAIN), pc.equal(known["correction_count"], 0))
+        _hold(connection, known.filter(is_plain).select(["record_key", "delivered_hash"]))
+
+
+def _hold(connection: Connection, rows: pa.Table | pa.RecordBatchReader) -> None:
+    connection.register("taken", rows)
+    connection.execute("insert into held select md5_number(record_key), md5_number(delivered_hash) from taken")
+    connection.unregister("taken")
 
 
 def _name_stores(connection: Connection, names: Mapping[str, str]) -> None:
@@ -207,11 +230,8 @@ def _select(connection: Connection, request: PlanRequest) -> None:
             condition = f"{_KEYS[table]} in (select key from wanted)"
     elif selection.business is not None:
         set_variables(connection, dict(zip(("first_day", "end_day"), selection.business, strict=True)))
-        condition = (
-            _SOLD
-            if table == "transactions"
-            else f"customer_id in (from core.transactions select customer_id where {_SOLD})"
-        )
+        sold_to = f"customer_id in (select customer_id from core.transactions where {_SOLD})"
+        condition = _SOLD if table == "transactions" else sold_to
     elif selection.touched is not None:
         for name, moment in zip(("touched_from", "touched_to"), selection.touched, strict=True):
             connection.execute(f"set variable {name} = ?::timestamptz", [moment])
@@ -253,7 +273,7 @@ def _write(connection: Connection, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     # Row groups stay small: the sender reads them one after the other and must not hold the whole plan.
     connection.execute(
-        f"copy (select record_key, payload, payload_hash, weight, is_in_doubt "
+        f"copy (select record_key, payload, payload_hash, weight, is_in_doubt, changed_to "
         f"from compared where starts_with(action, 'send_') order by record_key) to {quoted(file)} "
         "(format parquet, compression zstd, row_group_size 4096)"
     )
@@ -270,7 +290,13 @@ def _result(connection: Connection, request: PlanRequest) -> PlanResult:
         gone=_gone(connection) if request.selection.is_everything else 0,
         withdrawn=count_of(connection, _WITHDRAWN),
         is_everything=request.selection.is_everything,
+        diverged=_diverged(connection) if request.selection.keys is not None else (),
     )
+
+
+def _diverged(connection: Connection) -> tuple[str, ...]:
+    rows = connection.execute("select record_key from compared where action = 'diverged' order by 1").fetchall()
+    return tuple(row[0] for row in rows)
 
 
 def _counts(connection: Connection, sql: str) -> dict[str, int]:
@@ -293,6 +319,7 @@ def _amounts(connection: Connection) -> dict[str, Decimal]:
 def _gone(connection: Connection) -> int:
     return count_of(
         connection,
-        "select count(*) from ledger where delivered_hash is not null and record_key not in "
-        "(select record_key from shaped) and not contains(record_key, ':return:')",
+        "select (select count(*) from held where k not in (select md5_number(record_key) from shaped)) + "
+        "(select count(*) from special where delivered_hash is not null and record_key not in "
+        "(select record_key from shaped))",
     )

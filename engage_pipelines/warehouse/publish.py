@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -22,16 +23,16 @@ class Published:
     seconds: float
 
 
-def publish(warehouse: Warehouse, mirrors: dict[str, pa.Table]) -> Published:
+def publish(warehouse: Warehouse, mirrors: Iterable[tuple[str, pa.RecordBatchReader]]) -> Published:
     """Refresh the ledger's mirror, then copy the warehouse beside itself and rename the copy into place.
 
     Args:
         warehouse: the warehouse; only `engage.duckdb` is copied, `private.duckdb` never is.
-        mirrors: full table name -> Arrow rows that replace it (the ledger's tables).
+        mirrors: full table name and the rows that replace it (the ledger's tables), one after the other.
     """
     began = time.monotonic()
     with warehouse.transaction() as connection:
-        for name, rows in mirrors.items():
+        for name, rows in mirrors:
             columns = ", ".join(TABLE_BY_NAME[name].column_names)
             connection.register("mirrored", rows)
             connection.execute(f"delete from warehouse.{name}")

@@ -22,12 +22,13 @@ from engage_pipelines_tests.chaos.world import running_world
 
 console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
 _NOT_SOUND = 1
+_NOT_OF_THE_COURSE = frozenset({"seed", "data", "json"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a campaign; gives 0 only if nothing was found."""
     asked = _arguments().parse_args(arguments)
-    report = Report(asked.seed, asked.minutes, asked.mutation)
+    report = Report(asked.seed, asked.minutes, asked.mutation, _again(asked))
     file = asked.data / "report.json"
     began = time.monotonic()
     console.print(f"Campaign with seed {asked.seed}, {asked.minutes:g} minutes of disturbance, in {asked.data}")
@@ -50,9 +51,26 @@ def _run(asked: argparse.Namespace, report: Report) -> None:
     fill_shop(
         folder / "sandbox" / "square", asked.seed, receipts=asked.receipts, customers=asked.customers, stock=asked.stock
     )
-    extent = Extent(asked.minutes * 60.0, tuple(asked.only or ("aiq", "crmcom", "voyado")), is_straight=asked.straight)
+    extent = Extent(
+        asked.minutes * 60.0, tuple(asked.only or ("aiq", "crmcom", "voyado")), is_straight=asked.straight,
+        poisons_people=asked.poison_people,
+    )  # fmt: skip
     with running_world(folder, extent.destinations) as world, nursery(folder / "children", {}) as children:
         Course(random.Random(asked.seed), world, children, report, extent, console.print).run()
+
+
+def _again(asked: argparse.Namespace) -> str:
+    """The command that runs the same campaign again; only kills at random moments fall a little differently."""
+    parser, words = _arguments(), ["python -m engage_pipelines_tests.chaos", f"--seed {asked.seed}"]
+    special = {n: v for n, v in vars(asked).items() if v != parser.get_default(n) and n not in _NOT_OF_THE_COURSE}
+    if not special.keys() - {"minutes"}:
+        return f"make chaos SEED={asked.seed} MINUTES={asked.minutes:g}"
+    for name, value in special.items():
+        flag = f"--{name.replace('_', '-')}"
+        words += (
+            [flag] if value is True else [f"{flag} {one}" for one in (value if isinstance(value, list) else [value])]
+        )
+    return " ".join(words)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -71,6 +89,7 @@ def _arguments() -> argparse.ArgumentParser:
     add("--only", action="append", choices=("aiq", "crmcom", "voyado"), help="only this platform (may be repeated)")
     add("--mutation", choices=sorted(MUTATIONS), help="a deliberate bug in the product: the campaign must find it")
     add("--straight", action="store_true", help="no random course: one kill in each gap between the three steps")
+    add("--poison-people", action="store_true", help="Voyado refuses some contacts for good, too")
     add("--json", action="store_true", help="print the report as JSON on stdout")
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from engage_pipelines_tests.chaos.child import CRASHED
 ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
 _LEAVE_SECONDS = 20.0
+# The last line of a traceback.
+_RAISED = re.compile(r"[\w.]+(Error|Exception|Interrupt)\b")
 
 
 class HungError(Exception):
@@ -87,10 +90,14 @@ class Child:
 
     @property
     def last_words(self) -> str:
-        """What it said at last on standard error."""
+        """What it said at last on standard error; after a crash, the error and where it came from."""
         lines = self.err.read_text(errors="replace").split("\n") if self.err.exists() else []
         said = [line.strip() for line in lines if line.strip()]
-        return " ".join(said[-3:])[-400:] if said else ""
+        raised = [place for place, line in enumerate(lines) if _RAISED.match(line)]
+        if self.has_crashed and raised:
+            origins = [line.strip() for line in lines[: raised[-1]] if line.startswith("  File ") and "engage" in line]
+            return f"{lines[raised[-1]][:300]} ({' '.join(origins[-1:])})"
+        return " ".join(said[-3:])[-400:]
 
     def printed(self) -> Any:
         """The JSON on its standard output."""

@@ -11,6 +11,7 @@ from engage_pipelines_tests.chaos.poison import Poison
 from engage_pipelines_tests.chaos.report import Report
 from engage_pipelines_tests.chaos.versions import Shaped, Versions
 from engage_pipelines_tests.chaos.world import World
+from engage_pipelines_tests.ledger_rows import mirrored
 
 Row = dict[str, Any]
 _HELD_STATES = ("delivered", "accepted")
@@ -27,7 +28,7 @@ _HARM = {
 def ledger_of(desk: Desk) -> dict[str, dict[str, Row]]:
     """The ledger: flow -> record key -> row."""
     found: dict[str, dict[str, Row]] = {}
-    for row in desk.ledger.mirror()["ops.deliveries"].to_pylist():
+    for row in mirrored(desk.ledger)["ops.deliveries"].to_pylist():
         found.setdefault(f"{row['destination']}/{row['stream']}", {})[row["record_key"]] = row
     return found
 
@@ -71,6 +72,8 @@ class Comparison:
             row = self.ledger.get(key)
             if shaped.goes and self.poison.has(self.flow, shaped.payload):
                 self._poisoned(key, row)
+            elif shaped.goes and self.poison.blocks(self.flow, shaped.payload):
+                self._blocked(key, row)
             elif shaped.goes:
                 self._wanted(key, shaped, row)
             else:
@@ -113,6 +116,11 @@ class Comparison:
     def _poisoned(self, key: str, row: Row | None) -> None:
         if row is None or row["state"] != "rejected" or not row["reason"]:
             self._find("not_isolated", key, f"a poison row is {row['state'] if row else 'unknown to the ledger'}")
+
+    def _blocked(self, key: str, row: Row | None) -> None:
+        """Whom the platform does not know it must not be told of: it takes the call and loses the record."""
+        if row is not None and (row["delivered_hash"] is not None or row["state"] in _HELD_STATES):
+            self._find("lost", key, f"{row['state']}, although the platform has refused the person on it")
 
     def _holds_version(self, key: str, row: Row) -> None:
         """What the ledger says is there must be there, once, in that version."""

@@ -78,11 +78,17 @@ def _same_store(payload: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
 def _same_contact(payload: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
     # When somebody became a customer is told by files only.
     sent = {name: value for name, value in payload.items() if name not in ("createdOn", "preferences")}
+    there = record["attributes"]
     if record["channel"] == "file":
-        # What a file cannot carry is a blank in it, and the import leaves out a field that is not valid.
-        sent = {name: _NOT_IN_FILES.sub(" ", value).strip() for name, value in sent.items()}
+        # What a file cannot carry is a blank in it, and the import leaves out a field that is not valid. A later call
+        # may have put both right.
+        sent, there = _as_in_files(sent), _as_in_files(there)
         sent = {name: value for name, value in sent.items() if name != "mobilePhone" or is_phone(value)}
-    return _holds(record["attributes"], sent) and _holds(record["preferences"], payload.get("preferences", {}))
+    return _holds(there, sent) and _holds(record["preferences"], payload.get("preferences", {}))
+
+
+def _as_in_files(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _NOT_IN_FILES.sub(" ", str(value)).strip() for name, value in values.items()}
 
 
 def _same_receipt(payload: Mapping[str, Any], record: Mapping[str, Any]) -> bool:

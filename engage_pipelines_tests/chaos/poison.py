@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from engage_pipelines_tests.chaos.faults import Rule
 from engage_pipelines_tests.chaos.held import READERS
 from engage_pipelines_tests.chaos.shop import GO_LIVE_ON
 from engage_pipelines_tests.chaos.versions import Versions, exactly
 
-# Flow -> what the fault book calls the row in a payload. Nobody poisons people: their receipts would be lost with them.
-_NAME_IN: Mapping[str, str] = {
+# Flow -> part of the routes that carry its rows.
+_ROUTES: Mapping[str, str] = {
     "aiq/personas": "createUpdateMember", "aiq/sales": "createUpdateSale", "aiq/inventory": "createUpdateInventory",
     "crmcom/products": "synchronise", "voyado/receipts": "receipts",
 }  # fmt: skip
+_PEOPLE = "voyado/contacts"
+_RECEIPTS = "voyado/receipts"
 # CRM.COM answers row by row; of the others a whole call is refused, and nobody says for which row.
 _BY_ROW = frozenset({"crmcom/products"})
 _FEW = 3
@@ -26,11 +29,16 @@ class Poison:
     Args:
         rng: chance.
         versions: what there is to choose from.
+        people: also some of Voyado's contacts; what they buy must then stay here, for Voyado loses it without a word.
     """
 
-    def __init__(self, rng: random.Random, versions: Versions) -> None:
+    def __init__(self, rng: random.Random, versions: Versions, *, people: bool = False) -> None:
         self._keys: dict[str, frozenset[str]] = {}
-        for flow in _NAME_IN:
+        receipts = [exactly(each.payload) for each in versions.present.get(_RECEIPTS, {}).values() if each.goes]
+        by_file = {receipt["contact"]["matchKey"] for receipt in receipts if _is_past(receipt)}
+        self._by_call = {receipt["contact"]["matchKey"] for receipt in receipts} - by_file
+        self._routes = {**_ROUTES, **({_PEOPLE: "POST /api/v3/contacts"} if people else {})}
+        for flow in self._routes:
             names = sorted({
                 name for shaped in versions.present.get(flow, {}).values()
                 if shaped.goes and (name := self._name(flow, shaped.payload))
@@ -41,19 +49,30 @@ class Poison:
         """True if a payload is one of them."""
         return flow in self._keys and self._name(flow, payload) in self._keys[flow]
 
+    def blocks(self, flow: str, payload: str) -> bool:
+        """True if a payload must stay here because somebody that it names is refused."""
+        people = self._keys.get(_PEOPLE, frozenset())
+        return flow == _RECEIPTS and exactly(payload)["contact"]["matchKey"] in people
+
     def rules(self, vendor: str) -> Sequence[Rule]:
         """The vendor's rules."""
         return [
             {"kind": "poison", "route": route, "keys": sorted(self._keys[flow]), "by_row": flow in _BY_ROW}
-            for flow, route in _NAME_IN.items()
+            for flow, route in self._routes.items()
             if flow.startswith(f"{vendor}/") and self._keys[flow]
         ]
 
     def _name(self, flow: str, payload: str) -> str:
         content = exactly(payload)
+        name = READERS[flow].key_in(content)
         if flow == "aiq/inventory":
             return str(content["sku"])
-        if flow == "voyado/receipts" and content["createdDate"] < GO_LIVE_ON.isoformat():
-            # It goes by file, where nobody is poisoned.
-            return ""
-        return READERS[flow].key_in(content)
+        if flow == _PEOPLE:
+            # Only who has bought something, and is not told of by file.
+            return name if name in self._by_call else ""
+        # A file goes where nobody is poisoned.
+        return "" if flow == _RECEIPTS and _is_past(content) else name
+
+
+def _is_past(receipt: Mapping[str, Any]) -> bool:
+    return bool(receipt["createdDate"] < GO_LIVE_ON.isoformat())

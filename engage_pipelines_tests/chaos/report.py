@@ -47,6 +47,7 @@ class Report:
         seed: start of all chance.
         minutes: how long it was to disturb.
         mutation: the deliberate bug in it, if any.
+        again: the command that runs the same campaign again.
         kills: killed children by place.
         faults: faults that struck, by vendor and kind.
         streams: flow -> rows, calls, least calls, and so on.
@@ -56,6 +57,7 @@ class Report:
     seed: int
     minutes: float
     mutation: str | None = None
+    again: str = ""
     seconds: float = 0.0
     rounds: Counter[str] = field(default_factory=Counter)
     commands: Counter[str] = field(default_factory=Counter)
@@ -87,7 +89,8 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """The account as plain values."""
         return {
-            "seed": self.seed, "minutes": self.minutes, "mutation": self.mutation, "sound": self.is_sound,
+            "seed": self.seed, "minutes": self.minutes, "mutation": self.mutation, "again": self.again,
+            "sound": self.is_sound,
             "seconds": round(self.seconds, 1), "rounds": dict(self.rounds), "commands": dict(self.commands),
             "kills": {"total": sum(self.kills.values()), "by_place": dict(self.kills.most_common())},
             "faults": {"total": sum(self.faults.values()), "by_kind": dict(self.faults.most_common())},
@@ -124,7 +127,7 @@ class Report:
             console.print(f"Nothing lost, nothing doubled, nothing wrong: {sums}", style="bold green")
         else:
             console.print(f"{len(self.findings)} findings: {sums}", style="bold red")
-            console.print(f"See it again: make chaos SEED={self.seed} MINUTES={self.minutes:g}")
+            console.print(f"See it again: {self.again}", markup=False, soft_wrap=True)
 
 
 def _table(title: str, columns: list[str], rows: list[tuple[Any, ...]]) -> Table:

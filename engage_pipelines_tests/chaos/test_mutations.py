@@ -22,7 +22,9 @@ def test_without_a_bug_the_straight_course_finds_nothing(tmp_path: Path) -> None
     assert (ran.report["findings"], ran.code) == ([], 0), ran.said
     places = {"before the call", "call under way", "answer came", "step 1 committed", "before step 3"}
     assert set(ran.report["kills"]["by_place"]) == {f"deliver: {place}" for place in places}
-    assert ran.report["faults"]["by_kind"] == {"aiq ok_with_failure": 1, "crmcom ok_with_failure": 1}
+    assert set(ran.report["faults"]["by_kind"]) == {
+        "aiq ok_with_failure", "aiq poison", "crmcom ok_with_failure", "crmcom poison",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -34,4 +36,7 @@ def test_a_campaign_fails_with_a_deliberate_bug(tmp_path: Path, mutation: str, f
     assert ran.code != 0
     assert ran.report["sound"] is False
     assert ran.report["counts"][finding] > 0, ran.said
-    assert "See it again: make chaos SEED=3" in ran.said
+    assert (
+        f"--seed 3 --minutes 0.0 --receipts 60 --customers 40 --stock 30 --only aiq --only crmcom --mutation {mutation}"
+        in ran.said
+    )

@@ -25,7 +25,7 @@ def test_a_report_without_findings_is_sound_and_counts_every_kind() -> None:
 
 
 def test_the_same_finding_counts_once_and_tells_how_to_see_it_again(tmp_path: Path) -> None:
-    report = Report(seed=5, minutes=0.5)
+    report = Report(seed=5, minutes=0.5, again="make chaos SEED=5 MINUTES=0.5")
     for _ in range(2):
         report.find("lost", "aiq/sales", "square:O1", "accepted by the ledger, and not at the platform")
     report.kills["deliver: call under way"] += 3
@@ -33,7 +33,7 @@ def test_the_same_finding_counts_once_and_tells_how_to_see_it_again(tmp_path: Pa
     assert report.counts["lost"] == 1
     shown = _shown(report)
     assert "lost: aiq/sales square:O1: accepted by the ledger, and not at the platform" in shown
-    assert "make chaos SEED=5 MINUTES=0.5" in shown
+    assert "See it again: make chaos SEED=5 MINUTES=0.5" in shown
     report.write(tmp_path / "report.json")
     written = json.loads((tmp_path / "report.json").read_text())
     assert written["kills"] == {"total": 3, "by_place": {"deliver: call under way": 3}}

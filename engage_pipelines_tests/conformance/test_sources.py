@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engage_pipelines.connector import Entity, Source
-from engage_pipelines.errors import ContractError, CredentialsError, EngageError, IncompleteError
+from engage_pipelines.errors import CredentialsError, EngageError, IncompleteError
 from engage_pipelines.ingest import Spool
 from engage_pipelines.operations import Desk
 from engage_pipelines.sandbox.server import Sandbox
 from engage_pipelines_tests import small_shop
 from engage_pipelines_tests.conformance.conftest import Witness
-from engage_pipelines_tests.conformance.vendors import ENTITIES, PROVEN, SHORT_TIMEOUT, TILLS, WINDOWED, name_of
+from engage_pipelines_tests.conformance.vendors import ENTITIES, PROVEN, TILLS, WINDOWED, name_of
 from engage_pipelines_tests.installation import WRONG_KEYS, calls_of, desk_of, fast_source, pull_and_load, rows
 from engage_pipelines_tests.small_shop import DAYS
-
-SURVIVED: dict[str, dict[str, Any]] = {
-    "429-with-retry-after": {"kind": "throttle", "retry_after": 0.01},
-    "429-without-retry-after": {"kind": "throttle"},
-    "500": {"kind": "status", "status": 500},
-    "503-with-retry-after": {"kind": "status", "status": 503, "retry_after": 0.01},
-    "reset-before": {"kind": "reset_before"},
-    "reset-after": {"kind": "reset_after"},
-    "half-a-body": {"kind": "half_body"},
-    "time-out": {"kind": "slow", "seconds": 3},
-}
 
 
 def _spool(desk: Desk, source: Source, entity: Entity) -> Spool:
@@ -69,34 +57,6 @@ def test_an_interrupted_pull_leaves_whole_windows_and_goes_on(
     desk.pull(source, entity, DAYS)
     assert len(_spool(desk, source, entity).finished()) == whole.windows
     assert not list(_spool(desk, source, entity).folder.glob("*.part"))
-
-
-@pytest.mark.parametrize("fault", SURVIVED.values(), ids=SURVIVED)
-@pytest.mark.parametrize(("source", "entity"), ENTITIES, ids=name_of)
-def test_a_pull_survives(
-    till: Sandbox, tmp_path: Path, witness: Witness, source: Source, entity: Entity, fault: dict[str, Any]
-) -> None:
-    desk = desk_of(till.url, tmp_path)
-    till.add_fault(source.name, route=_route(source, entity), times=1, **fault)
-    timeout = SHORT_TIMEOUT if fault["kind"] == "slow" else None
-    with witness.watching():
-        pulled = desk.pull(fast_source(source, timeout=timeout), entity, DAYS)
-        assert sum(m.records for _, m in _spool(desk, source, entity).finished()) == pulled.records
-    assert pulled.records == TILLS[source.name].records[entity.name]
-
-
-@pytest.mark.parametrize("kind", ["broken_json", "ok_with_failure"])
-@pytest.mark.parametrize(("source", "entity"), ENTITIES, ids=name_of)
-def test_an_answer_that_breaks_the_contract_is_no_success(
-    till: Sandbox, tmp_path: Path, witness: Witness, source: Source, entity: Entity, kind: str
-) -> None:
-    desk = desk_of(till.url, tmp_path)
-    till.add_fault(source.name, kind=kind, route=_route(source, entity))
-    with pytest.raises(ContractError) as caught:
-        desk.pull(fast_source(source), entity, DAYS)
-    witness.note(caught.value)
-    assert _spool(desk, source, entity).finished() == []
-    assert desk.load(source, entity, DAYS).windows == 0
 
 
 @pytest.mark.parametrize(("source", "entity"), ENTITIES, ids=name_of)

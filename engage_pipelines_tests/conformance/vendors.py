@@ -43,7 +43,9 @@ class Platform:
         routes: stream -> its writing calls, as a regular expression over `METHOD /path`; file streams have none.
         kinds: stream -> kind of record in the inspection API.
         bad_row: stream -> (key that the stand-in is told to refuse, records it stands for).
-        missing_row: streams whose answer names each record, so that one can be missing from it.
+        asks: stream -> the route of the question that it asks before it writes, as the stand-in names it.
+        holds: what of the stand-in's report tells what is there, however often it was sent.
+        several_calls: options under which every stream needs several calls, one after the other.
         looks_first: streams that look before they create: even after a crash nothing arrives twice.
         short_timeout: options that make the connector give up waiting after `SHORT_TIMEOUT`.
         personal_lookups: options under which personal data stands in the address of a call.
@@ -52,7 +54,9 @@ class Platform:
     routes: Mapping[str, str]
     kinds: Mapping[str, str]
     bad_row: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    missing_row: frozenset[str] = frozenset()
+    asks: Mapping[str, str] = field(default_factory=dict)
+    holds: tuple[str, ...] = ()
+    several_calls: Mapping[str, Any] = field(default_factory=dict)
     looks_first: frozenset[str] = frozenset()
     short_timeout: Mapping[str, Any] = field(default_factory=dict)
     personal_lookups: Mapping[str, Any] = field(default_factory=dict)
@@ -95,22 +99,34 @@ PLATFORMS = {
         },
         kinds={"personas": "personas", "sales": "sales", "inventory": "inventory"},
         bad_row={"personas": ("square:C00", 1), "sales": ("square:O00", 1), "inventory": ("SKU-00", 2)},
+        holds=("personas", "sales", "lines", "transaction_total", "inventory_rows"),
+        several_calls={"in_flight": 1, "batch_items": {"personas": 4, "sales": 15, "inventory": 10}},
     ),
     "crmcom": Platform(
         routes={"products": "products/synchronise"},
         kinds={"products": "products"},
         bad_row={"products": ("SKU-00", 1)},
-        missing_row=frozenset({"products"}),
+        asks={"products": "POST /crmapi/rest/v2/authentication/web_api_key/token"},
+        holds=("products", "products_by_family", "list_price_total"),
+        several_calls={"in_flight": 1, "batch_items": {"products": 5}},
         short_timeout={"timeout_seconds": SHORT_TIMEOUT},
     ),
     "voyado": Platform(
         routes={
-            "stores": "POST /api/v3/stores", "contacts": "POST /api/v3/contacts", "receipts": "POST /api/v3/receipts",
+            "stores": "POST /api/v3/stores$", "contacts": "POST /api/v3/contacts$",
+            "receipts": "POST /api/v3/receipts$",
         },
         kinds={
             "stores": "stores", "contacts": "contacts", "contact_history": "contacts", "receipts": "receipts",
             "receipt_history": "receipts",
         },
+        bad_row={"stores": ("L1", 1), "contacts": ("square:C00", 1), "receipts": ("square:O30", 1)},
+        asks={"stores": "GET /api/v3/stores/{store}", "contacts": "GET /api/v3/contacts/id"},
+        holds=(
+            "contacts", "contacts_by_channel", "stores", "ghost_stores", "receipts", "lines", "totals",
+            "receipts_by_channel", "receipts_dropped", "receipts_refused", "receipts_split_over_files",
+        ),
+        several_calls={"in_flight": 1},
         looks_first=frozenset({"stores", "contacts"}),
         personal_lookups={"match_key_type": "email"},
     ),

@@ -6,7 +6,10 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,7 +19,8 @@ from engage_pipelines.connector import Batch, BatchLimits, Destination, InDoubt,
 from engage_pipelines.delivery import Bounds, Delivered, Delivery, Preview
 from engage_pipelines.http_client import Limits, Rate, RetryPolicy, VendorClient
 from engage_pipelines.state import Ledger, Queue, Runs, open_state
-from engage_pipelines.warehouse import Selection
+from engage_pipelines.state.database import METADATA
+from engage_pipelines.warehouse import Selection, Warehouse
 from engage_pipelines_tests.plain_till import NIGHT, Loader, order
 
 Send = Callable[[Any, Batch], Sequence[Outcome]]
@@ -70,21 +74,35 @@ class Session:
     client: VendorClient
 
 
+@cache
+def _empty_warehouse() -> dict[str, bytes]:
+    """The files of a warehouse without a record; making one takes longer than most tests."""
+    with TemporaryDirectory() as folder:
+        with Warehouse(Path(folder)).connection():
+            pass
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
 @dataclass
 class PostOffice:
-    """Delivers the receipts of a small warehouse; remembers every batch that was handed over."""
+    """Delivers the receipts of a small warehouse, a run a night; remembers every batch that was handed over."""
 
     folder: Path
     in_flight: int = 1
     url: str = "http://127.0.0.1:9"
     bounds: Bounds = field(default_factory=Bounds)
     policies: dict[str, Policy] = field(default_factory=dict)
+    now: datetime = NIGHT
     rates: tuple[Rate, ...] = ()
     correct_diverged: bool = False
     sent: list[Batch] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
+        if not (self.folder / "warehouse").exists():
+            (self.folder / "warehouse").mkdir()
+            for name, content in _empty_warehouse().items():
+                (self.folder / "warehouse" / name).write_bytes(content)
         self.till = Loader(self.folder)
         self.engine: sa.Engine = open_state(f"sqlite:///{self.folder}/state.db")
         self.ledger, self.queue, self.runs = Ledger(self.engine), Queue(self.engine), Runs(self.engine)
@@ -123,8 +141,9 @@ class PostOffice:
         )  # fmt: skip
         return Delivery(
             destination=destination, options=PostOptions(correct_diverged=self.correct_diverged),
-            warehouse=self.till.warehouse, ledger=self.ledger, queue=self.queue, runs=self.runs, bounds=self.bounds, policies=self.policies, limits=self.client.limits,
-            store_names={}, batch_items=batch_items or {}, outbox=self.folder / "outbox", now=lambda: NIGHT,
+            warehouse=self.till.warehouse, ledger=self.ledger, queue=self.queue, runs=self.runs, bounds=self.bounds,
+            policies=self.policies, limits=self.client.limits, store_names={}, batch_items=batch_items or {},
+            outbox=self.folder / "outbox", now=lambda: self.now,
         )  # fmt: skip
 
     def run(self, stream: Stream, selection: Selection = EVERYTHING, **options: Any) -> Delivered:
@@ -132,7 +151,10 @@ class PostOffice:
         progress = options.pop("progress", lambda done, total: None)
         yes_really = options.pop("yes_really", False)
         delivery = self.delivery(stream, **options)
-        return delivery.run(stream, Session(self.client), selection, progress, yes_really=yes_really)
+        try:
+            return delivery.run(stream, Session(self.client), selection, progress, yes_really=yes_really)
+        finally:
+            self.now += timedelta(days=1)
 
     def lose(self, stream: Stream, selection: Selection = EVERYTHING) -> None:
         """A run of the stream whose process dies with its first call."""
@@ -155,9 +177,9 @@ class PostOffice:
             connection.close()
 
     def noted(self, table: str = "deliveries") -> list[dict[str, Any]]:
-        """Rows of the ledger: `deliveries`, `delivery_runs` or `delivery_batches`."""
-        rows: list[dict[str, Any]] = self.ledger.mirror()[f"ops.{table}"].to_pylist()
-        return rows
+        """Rows of a table of the state, such as `deliveries`, `delivery_runs` or `delivery_batches`."""
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(sa.select(METADATA.tables[table])).mappings()]
 
     def plans(self) -> list[Path]:
         """The plans that are kept; each is in the folder of its run."""
@@ -165,5 +187,4 @@ class PostOffice:
 
     def reasons(self) -> dict[str, str | None]:
         """Record -> reason in the ledger."""
-        mirror = self.ledger.mirror()["ops.deliveries"]
-        return dict(zip(mirror["record_key"].to_pylist(), mirror["reason"].to_pylist(), strict=True))
+        return {row["record_key"]: row["reason"] for row in self.noted()}

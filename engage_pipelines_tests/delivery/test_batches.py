@@ -47,6 +47,7 @@ def write_plan(file: Path, records: list[tuple[int, int]], row_group: int = 4096
         "payload": pa.array(["é" * (s // 2) + "x" * (s % 2) for s, _ in records], pa.string()),
         "payload_hash": pa.array([f"h-{key}" for key in keys], pa.string()),
         "is_in_doubt": pa.array([False] * len(keys), pa.bool_()),
+        "changed_to": pa.nulls(len(keys), pa.string()),
         "weight": pa.array([w for _, w in records], pa.int32()),
     })  # fmt: skip
     pq.write_table(table, file, row_group_size=row_group)

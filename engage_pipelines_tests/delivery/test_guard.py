@@ -52,8 +52,9 @@ def assert_refused(office: PostOffice, stream: Stream, match: str, selection: Se
     message = str(refused.value)
     assert message.startswith("club/receipts: nothing was sent, because ")
     assert message.endswith("run it again with --yes-really (in Dagster: yes_really: true)")
-    assert all(warning in message for warning in office.preview(stream, selection).warnings)
-    assert office.preview(stream, selection).warnings != ()
+    warnings = office.preview(stream, selection).warnings
+    assert warnings != ()
+    assert all(warning in message for warning in warnings)
 
 
 # --- growth ---------------------------------------------------------------------------------------
@@ -176,7 +177,6 @@ def test_a_first_load_that_broke_off_may_go_on(office: PostOffice) -> None:
     assert office.run(office.stream()).delivered == 30
 
 
-@pytest.mark.xfail(strict=True, reason="a run of single records becomes the measure of the next night")
 def test_sending_single_records_by_hand_is_no_measure_for_a_night(office: PostOffice) -> None:
     sell(office, "A", 9)
     office.run(office.stream())
@@ -280,6 +280,9 @@ def test_a_run_notes_what_it_set_out_to_send(office: PostOffice) -> None:
 
 
 def _remove(office: PostOffice, table: str, keys: str) -> None:
-    key = {"customers": "customer_id", "transactions": "transaction_id"}[table]
+    # Personal tables are in a file of their own.
+    home, key = {
+        "customers": ("private", "customer_id"), "transactions": ("warehouse", "transaction_id"),
+    }[table]  # fmt: skip
     with office.till.warehouse.transaction() as connection:
-        connection.execute(f"delete from warehouse.core.{table} where {key} in ({keys})")
+        connection.execute(f"delete from {home}.core.{table} where {key} in ({keys})")

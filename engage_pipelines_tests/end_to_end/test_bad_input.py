@@ -13,6 +13,7 @@ from engage_pipelines.sandbox.server import Sandbox
 from engage_pipelines.warehouse import Selection
 from engage_pipelines_tests import small_shop
 from engage_pipelines_tests.installation import fast_source, put, rows
+from engage_pipelines_tests.ledger_rows import mirrored
 from engage_pipelines_tests.small_shop import line, order
 
 AT = small_shop.sold_at(20)
@@ -121,7 +122,7 @@ def test_people_and_products_with_faults_are_rows_with_remarks(loaded: Desk) -> 
     assert loaded.deliver(aiq, loaded.stream(aiq, "personas"), Selection()).skipped == {"no phone or e-mail": 1}
     crmcom = loaded.destination("crmcom")
     assert loaded.deliver(crmcom, loaded.stream(crmcom, "products"), Selection()).rejected == 2
-    reasons = {str(reason) for reason in loaded.ledger.mirror()["ops.deliveries"]["reason"].to_pylist() if reason}
+    reasons = {str(reason) for reason in mirrored(loaded.ledger)["ops.deliveries"]["reason"].to_pylist() if reason}
     assert any("duplicate code" in reason for reason in reasons)
     assert "no sku" in reasons
 

@@ -15,6 +15,7 @@ from engage_pipelines.operations import Desk, keep_books
 from engage_pipelines.sandbox.server import Sandbox
 from engage_pipelines_tests import small_shop
 from engage_pipelines_tests.installation import desk_of, fast_destination, listed, pull_and_load, put, rows
+from engage_pipelines_tests.ledger_rows import mirrored
 
 LATE = datetime(2024, 4, 4, 10, tzinfo=UTC)
 
@@ -45,7 +46,7 @@ class Nights:
 
     def state(self, destination: str, key: str) -> str:
         """What the ledger says of a receipt."""
-        table = self.desk.ledger.mirror()["ops.deliveries"].to_pylist()
+        table = mirrored(self.desk.ledger)["ops.deliveries"].to_pylist()
         (row,) = [r for r in table if r["destination"] == destination and r["record_key"] == f"square:{key}"]
         return str(row["state"])
 
@@ -127,7 +128,7 @@ def test_a_receipt_voided_after_its_delivery_is_visible_and_sent_nowhere(nights:
     assert flows["aiq/sales"].diverged == flows["voyado/receipts"].diverged == 1
     assert flows["aiq/sales"].calls == flows["voyado/receipts"].calls == 0
     assert (nights.state("aiq", "O40"), nights.state("voyado", "O40")) == ("diverged", "diverged")
-    reasons = nights.desk.ledger.mirror()["ops.deliveries"].to_pylist()
+    reasons = mirrored(nights.desk.ledger)["ops.deliveries"].to_pylist()
     assert {r["reason"] for r in reasons if r["state"] == "diverged"} == {"delivered, now: voided"}
 
 

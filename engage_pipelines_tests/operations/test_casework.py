@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -296,6 +297,31 @@ def test_a_source_that_changes_is_tried_again_by_itself(refused: Desk, sandbox: 
     assert deliver(refused, SALES, touched=refused.range_of(LATE_DAYS)).accepted == 1
     assert received(sandbox, "aiq", "sales") == 1
     assert find_cases(refused, "rejected") == []
+
+
+def test_a_replay_hides_nothing_that_earlier_nights_left_behind(refused: Desk, sandbox: Sandbox) -> None:
+    destination, stream = flow(refused, SALES)
+    lines = [small_shop.line("a", 1, "GBP")]
+    bought = [small_shop.order(f"D{n}", lines, datetime(2024, 4, 5, 12, tzinfo=UTC)) for n in range(60)]
+    put(sandbox, "orders", *bought)
+    sandbox.clear_faults("aiq")
+    for day in range(5, 12):
+        night = replace(refused, now=partial(datetime, 2024, 4, day + 1, 1, 30, tzinfo=UTC))
+        days = (date(2024, 4, day), date(2024, 4, day))
+        pull_and_load(night, days, reread=True, only=("orders",))
+        sandbox.add_fault("aiq", kind="status", status=503)
+        with pytest.raises(RetryableError):
+            night.deliver(
+                fast_destination(destination, attempts=1), stream, night.touched(destination, stream, days, reread=True)
+            )
+        sandbox.clear_faults("aiq")
+    morning = replace(refused, now=partial(datetime, 2024, 4, 12, 9, tzinfo=UTC))
+    assert replay(morning, destination, stream, [BAD]).runs[0].accepted == 1
+    night = replace(refused, now=partial(datetime, 2024, 4, 13, 1, 30, tzinfo=UTC))
+    days = (date(2024, 4, 12), date(2024, 4, 12))
+    pull_and_load(night, days, reread=True, only=("orders",))
+    night.deliver(destination, stream, night.touched(destination, stream, days, reread=True))
+    assert sandbox.stand_ins["aiq"].report()["sales"] == small_shop.RECEIPTS - 2 + 1 + len(bought)
 
 
 # --- putting aside --------------------------------------------------------------------------------

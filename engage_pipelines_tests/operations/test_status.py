@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from engage_pipelines.operations import Desk, keep_books, look
 from engage_pipelines.state import Settlement
-from engage_pipelines_tests.installation import rows
+from engage_pipelines_tests.installation import desk_of, rows
 from engage_pipelines_tests.small_shop import NOW
 
 
@@ -52,6 +52,32 @@ def test_a_record_in_doubt_needs_a_person(loaded: Desk) -> None:
         ("aiq", "sales", {"delivered": 2, "in_doubt": 1})
     ]
     assert status.needs_a_person
+    (doubtful,) = status.in_doubt
+    assert (doubtful.destination, doubtful.stream, doubtful.records, doubtful.policy) == ("aiq", "sales", 1, "resend")
+
+
+def test_what_the_settings_say_about_doubt_is_what_is_shown(loaded: Desk) -> None:
+    folder = loaded.settings.file.parent
+    hold(loaded, countable(loaded)[:1], "in_doubt")
+    careful = desk_of("http://127.0.0.1:9", folder, aiq={"in_doubt": {"sales": "hold"}})
+    assert [each.policy for each in look(careful).in_doubt] == ["hold"]
+    off = desk_of("http://127.0.0.1:9", folder, aiq={"enabled": False})
+    assert [(each.policy, each.records) for each in look(off).in_doubt] == [("off", 1)]
+    assert look(off).needs_a_person
+
+
+def test_refused_and_diverged_records_are_shown_and_are_no_alarm_of_their_own(loaded: Desk) -> None:
+    first, second, third, *_ = countable(loaded)
+    loaded.ledger.begin("aiq", "sales", "b", "run", [(key, "h") for key in (first, second)], NOW)
+    loaded.ledger.settle(
+        "aiq", "sales", [Settlement(key, "rejected", "no such store", "E7") for key in (first, second)], NOW
+    )
+    loaded.ledger.note("voyado", "receipts", [(third, "diverged", "h", "changed after delivery")], NOW)
+    status = look(loaded)
+    (refused,), (diverged,) = status.rejected, status.diverged
+    assert (refused.stream, refused.vendor_code, refused.reason, refused.records) == ("sales", "E7", "no such store", 2)
+    assert (diverged.destination, diverged.reason, diverged.records) == ("voyado", "changed after delivery", 1)
+    assert (status.in_doubt, status.needs_a_person) == ([], False)
 
 
 def test_a_receipt_that_does_not_add_up_needs_a_person(loaded: Desk) -> None:

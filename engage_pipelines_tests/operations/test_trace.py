@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -25,6 +26,8 @@ from engage_pipelines_tests.installation import pull_and_load, put
 LATE = datetime(2024, 4, 4, 10, tzinfo=UTC)
 LATE_DAYS = (date(2024, 4, 4), date(2024, 4, 4))
 KEY = "square:O40"
+ANALYST = Path(__file__).parents[2] / "docs" / "analyst.md"
+WORDS = ("'rejected'", "ops.versions")
 
 
 def record_at(origin: Origin) -> dict[str, Any]:
@@ -204,3 +207,17 @@ def test_the_published_warehouse_tells_the_same(edited: Desk) -> None:
         for r, b in last
     ]
     assert Path(edited.settings.data / "lake" / versions[1][4]).is_dir()
+
+
+def test_the_queries_of_the_analysts_page_run_as_they_stand(edited: Desk, sandbox: Sandbox) -> None:
+    edited.publish()
+    queries = re.findall(r"```sql\n(.*?)```", ANALYST.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(queries) >= 3
+    with duckdb.connect(str(edited.warehouse.published_path), read_only=True) as connection:
+        answers = [connection.execute(query.replace("square:O1", "square:O40")).fetchall() for query in queries]
+    assert [len(answer) > 0 for answer in answers] == [True] * len(queries)
+    by_word = {word: answer for query, answer in zip(queries, answers, strict=True) for word in WORDS if word in query}
+    # Refused, by reason: O41 at Voyado.
+    assert ("voyado", "receipts", "ValidationError", 1) in [row[:4] for row in by_word["'rejected'"]]
+    # The way of one receipt: two versions, and the call that each platform got.
+    assert {(row[0], row[4]) for row in by_word["ops.versions"]} >= {(1, "aiq"), (2, "voyado")}

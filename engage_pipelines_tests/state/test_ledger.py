@@ -12,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from engage_pipelines.model import TABLE_BY_NAME
-from engage_pipelines.state import BatchEnd, Doubt, Ledger, PlanSize, RunCounts, Runs, Settlement, open_state
+from engage_pipelines.state import BatchEnd, Doubt, Ledger, PlanSize, RunCounts, Runs, Settlement, open_state, return_key
 from engage_pipelines.state.database import DELIVERIES, DELIVERY_BATCHES
 from engage_pipelines.warehouse import Warehouse, publish
+from engage_pipelines_tests.ledger_rows import known_all, mirrored
 
 NIGHT = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 AIQ = ("aiq", "sales")
@@ -47,7 +48,8 @@ def row(engine: sa.Engine, key: str = "k1") -> dict[str, Any]:
 
 def known(ledger: Ledger) -> dict[str, tuple[str, str, str | None]]:
     return {
-        r["record_key"]: (r["state"], r["payload_hash"], r["delivered_hash"]) for r in ledger.known(*AIQ).to_pylist()
+        r["record_key"]: (r["state"], r["payload_hash"], r["delivered_hash"])
+        for r in known_all(ledger, *AIQ).to_pylist()
     }
 
 
@@ -156,7 +158,7 @@ def test_the_mirror_has_the_columns_and_types_of_the_model(ledger: Ledger, runs:
         begin(ledger, "k1", "k2")
         settle(ledger, "delivered", "k1")
         runs.open("r1", *AIQ, SIZE, NIGHT)
-    for name, rows in ledger.mirror().items():
+    for name, rows in mirrored(ledger).items():
         declared = TABLE_BY_NAME[name].arrow_schema()
         assert rows.schema.names == declared.names
         assert rows.schema.types == declared.types
@@ -183,8 +185,8 @@ def test_ten_thousand_records_go_through_all_steps(ledger: Ledger) -> None:
         begin(ledger, *keys[batch * 1000 : batch * 1000 + 1000], batch=f"b{batch}")
     settle(ledger, "delivered", *keys)
     assert ledger.states() == {("aiq", "sales", "delivered"): 10_000}
-    assert ledger.known(*AIQ).num_rows == 10_000
-    assert pa.compute.count_distinct(ledger.mirror()["ops.deliveries"]["record_key"]).as_py() == 10_000
+    assert known_all(ledger, *AIQ).num_rows == 10_000
+    assert pa.compute.count_distinct(mirrored(ledger)["ops.deliveries"]["record_key"]).as_py() == 10_000
 
 
 def test_some_records_can_be_asked_for_and_those_that_are_not_settled(ledger: Ledger) -> None:
@@ -194,7 +196,7 @@ def test_some_records_can_be_asked_for_and_those_that_are_not_settled(ledger: Le
     wanted = [f"k{n}" for n in range(2000, 4000)]
     assert sorted(ledger.known(*AIQ, wanted)["record_key"].to_pylist()) == wanted[:1000]
     assert ledger.known(*AIQ, []).num_rows == 0
-    unsettled = ledger.unsettled(*AIQ)
+    unsettled = ledger.special(*AIQ)
     assert unsettled.num_rows == 10
     assert set(unsettled["state"].to_pylist()) == {"sending", "rejected"}
 
@@ -217,23 +219,32 @@ def test_a_batch_is_noted_with_its_step_and_its_end(ledger: Ledger, engine: sa.E
     assert row(engine)["delivered_batch_id"] == "b1"
     # The same records in the same form, in another run: another row.
     ledger.begin(*AIQ, "b1", "run 2", [("k1", "h1")], NIGHT)
-    assert ledger.mirror()["ops.delivery_batches"].num_rows == 2
+    assert mirrored(ledger)["ops.delivery_batches"].num_rows == 2
 
 
 def test_what_a_return_has_taken_back_is_held_no_more_and_goes_out_anew(ledger: Ledger, engine: sa.Engine) -> None:
     keys = [f"k{n}" for n in range(600)]
     begin(ledger, *keys)
     settle(ledger, "accepted", *keys)
-    ledger.take_back(*AIQ, keys, NIGHT)
-    assert ledger.states() == {("aiq", "sales", "pending"): 600}
+    returns = [return_key(key, 0) for key in keys]
+    begin(ledger, *returns, batch="b2")
+    settle(ledger, "accepted", *returns)
+    assert ledger.states() == {("aiq", "sales", "pending"): 600, ("aiq", "sales", "accepted"): 600}
     assert (row(engine)["delivered_hash"], row(engine)["correction_count"]) == (None, 1)
-    assert ledger.held_keys(*AIQ) == []
+    assert sorted(ledger.held_keys(*AIQ)) == sorted(returns)
+
+
+def test_an_older_form_that_had_to_go_again_leaves_the_record_diverged(ledger: Ledger) -> None:
+    begin(ledger, "k1", "k2")
+    outcomes = [Settlement("k1", "accepted", changed_to="h2"), Settlement("k2", "pending", changed_to="h2")]
+    ledger.settle(*AIQ, outcomes, NIGHT)
+    assert known(ledger) == {"k1": ("diverged", "h2", "h1"), "k2": ("pending", "h1", None)}
 
 
 def test_a_database_of_an_older_release_gains_what_is_new(state_url: str) -> None:
     engine = open_state(state_url)
     with engine.begin() as connection:
-        connection.execute(sa.text("drop index deliveries_unsettled"))
+        connection.execute(sa.text("drop index deliveries_special"))
         for name in ("correction_count", "delivered_at"):
             connection.execute(sa.text(f"alter table deliveries drop column {name}"))
         begin_values = "('aiq', 'sales', 'k1', 'delivered', 'h1', 1)"
@@ -242,8 +253,8 @@ def test_a_database_of_an_older_release_gains_what_is_new(state_url: str) -> Non
     engine.dispose()
     engine = open_state(state_url)
     assert row(engine)["correction_count"] == 0
-    assert Ledger(engine).unsettled(*AIQ).num_rows == 0
-    assert "deliveries_unsettled" in {index["name"] for index in sa.inspect(engine).get_indexes("deliveries")}
+    assert Ledger(engine).special(*AIQ).num_rows == 0
+    assert "deliveries_special" in {index["name"] for index in sa.inspect(engine).get_indexes("deliveries")}
     engine.dispose()
 
 

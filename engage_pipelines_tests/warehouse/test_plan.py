@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -76,11 +77,13 @@ class Desk:
     ) -> PlanResult:
         known = ledger or {}
         rows = [(key, *row) for key, row in known.items()]
-        unsettled = [row for row in rows if row[1] not in ("delivered", "accepted")]
+        plain = [row for row in rows if row[1] in ("delivered", "accepted")]
+        held = known_rows(plain).select(["record_key", "delivered_hash"])
         request = PlanRequest(
             stream=stream, policy=stream.in_doubt.policy, folder=self.folder, selection=selection,
-            known=lambda keys: known_rows([row for row in rows if keys is None or row[0] in keys]),
-            unsettled=known_rows(unsettled), fixes=texts(("record_key", "instead_of", "payload"), fixes),
+            known=lambda keys: known_rows([row for row in rows if row[0] in keys]),
+            held=lambda: nullcontext(held.to_reader()),
+            special=known_rows([row for row in rows if row not in plain]), fixes=texts(("record_key", "instead_of", "payload"), fixes),
             originals=texts(("record_key", "payload_hash", "payload"), originals),
             variables={"extra": extra}, store_names={"acme:L1": "Soho"}, file=self.file,
         )  # fmt: skip

@@ -47,7 +47,7 @@ def mirror(*keys: str) -> pa.Table:
 def test_the_published_file_has_all_tables_and_counts_what_is_really_there(till: Loader) -> None:
     for version in range(1, 4):
         till.load(*[order(f"O{n}", version=version) for n in range(500)])
-    published = publish(till.warehouse, {})
+    published = publish(till.warehouse, [])
     assert published.rows["core.transactions"] == 500
     assert published.rows["core.transaction_lines"] == 1000
     assert published.rows["ops.loads"] == 3
@@ -58,7 +58,7 @@ def test_the_published_file_has_all_tables_and_counts_what_is_really_there(till:
 
 def test_people_are_not_published(till: Loader) -> None:
     till.load(customer(), entity=CUSTOMERS)
-    publish(till.warehouse, {})
+    publish(till.warehouse, [])
     content = till.warehouse.published_path.read_bytes()
     for value in (b"Zebedee", b"Quillfeather", b"zeb.quill", b"Zeb.Quill", b"2079460018"):
         assert value not in content
@@ -69,8 +69,8 @@ def test_people_are_not_published(till: Loader) -> None:
 
 
 def test_the_ledgers_mirror_is_replaced_each_time(till: Loader) -> None:
-    publish(till.warehouse, {"ops.deliveries": mirror("a", "b")})
-    publish(till.warehouse, {"ops.deliveries": mirror("b", "c", "d")})
+    publish(till.warehouse, [("ops.deliveries", mirror("a", "b").to_reader())])
+    publish(till.warehouse, [("ops.deliveries", mirror("b", "c", "d").to_reader())])
     with duckdb.connect(till.warehouse.published_path, read_only=True) as connection:
         keys = connection.execute("select record_key from ops.deliveries order by 1").fetchall()
     assert keys == [("b",), ("c",), ("d",)]
@@ -78,7 +78,7 @@ def test_the_ledgers_mirror_is_replaced_each_time(till: Loader) -> None:
 
 def test_a_reader_keeps_its_file_while_a_new_one_is_published_and_a_new_reader_sees_the_new_one(till: Loader) -> None:
     till.load(order("O1"))
-    publish(till.warehouse, {})
+    publish(till.warehouse, [])
     path = till.warehouse.published_path
     with subprocess.Popen(
         [sys.executable, "-c", _READER, str(path)], env=child_environment(), text=True,
@@ -97,14 +97,14 @@ def test_a_reader_keeps_its_file_while_a_new_one_is_published_and_a_new_reader_s
         assert ask() == 1
         for number in (2, 3):
             till.load(order(f"O{number}"))
-            publish(till.warehouse, {})
+            publish(till.warehouse, [])
             assert ask() == 1
             assert count(path) == number
         reader.stdin.close()
 
 
 def test_nothing_half_written_is_left_beside_the_published_file(till: Loader) -> None:
-    publish(till.warehouse, {})
+    publish(till.warehouse, [])
     assert sorted(p.name for p in till.warehouse.folder.iterdir() if p.is_file()) == [
         "analytics.duckdb", "engage.duckdb", "engage.lock", "private.duckdb",
     ]  # fmt: skip

@@ -100,6 +100,7 @@ RECEIPT_HISTORY = Stream(
     rows="receipt_history.sql",
     history=True,
     after=("contact_history",),
+    elsewhere="from go-live on: API",
     personal=_RECEIPT_FIELDS,
     correction="receipt_correction.sql",
 )
