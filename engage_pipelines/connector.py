@@ -182,7 +182,7 @@ class Stream:
 
     The SQL file is one SELECT with the columns `record_key`, `payload` (JSON text), `skipped_reason`
     (null, or why this record does not go there), `rejected_reason` (null, or why it can never be
-    sent as it is) and, optionally, `weight` (lines it takes in a file, default 1). It reads core
+    sent as it is) and, optionally, `weight` (lines it takes in a file, default 1) and `needs_key`. It reads core
     tables, the temporary views `selected` (the rows of `selects` to deliver in this run; receipts come in
     slices, so the SQL treats each on its own) and
     `store_names(store_id, store_name)`, and the destination's options as `getvariable('<option>')`.
@@ -202,6 +202,8 @@ class Stream:
         history: True if it carries the months before go-live.
         after: streams of the same destination that must have run before.
         elsewhere: the skipped_reason that means "another stream carries this record".
+        needs: stream of the same destination that must have brought the record named in the column `needs_key` (a
+            receipt's contact) before this one goes; until then it waits, `pending`.
         personal: names of the payload's fields, at any depth, whose values identify a person: masked wherever a
             payload is shown.
         correction: SQL file that corrects a record which the vendor cannot change, see `warehouse/corrections.py`.
@@ -221,6 +223,7 @@ class Stream:
     history: bool = False
     after: tuple[str, ...] = ()
     elsewhere: str | None = None
+    needs: str | None = None
     personal: frozenset[str] = frozenset()
     correction: str | None = None
 

@@ -50,18 +50,15 @@ def plan_returns(
     return [*(key for key in returns if key not in begun), *again["record_key"].to_pylist()]
 
 
-def refuse_too_many(flow: str, returns: int, most: int) -> None:
-    """Refuse to take back more records at once than anybody corrects by hand.
-
-    Raises:
-        GuardError: says how many, and how to let them through.
-    """
-    if returns > most:
-        raise GuardError(
-            f"{flow}: {returns:,} delivered records have changed and would be taken back, more than [guard] floor = "
-            f"{most:,}. Look at `engage diverged list`; if it is right, run it again with --yes-really (in Dagster: "
-            "yes_really: true)"
-        )
+def too_many(flow: str, returns: int, most: int) -> GuardError | None:
+    """The refusal to take back more records at once than anybody corrects by hand; None if they are not so many."""
+    if returns <= most:
+        return None
+    return GuardError(
+        f"{flow}: {returns:,} delivered records have changed and would be taken back, more than [guard] floor = "
+        f"{most:,}. Look at `engage diverged list`; if it is right, run it again with --yes-really (in Dagster: "
+        "yes_really: true)"
+    )
 
 
 def taken_back(ledger: Ledger, destination: str, stream: Stream, returns: Sequence[str]) -> list[str]:

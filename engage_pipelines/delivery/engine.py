@@ -18,13 +18,7 @@ from filelock import FileLock, Timeout
 
 from engage_pipelines.connector import BatchLimits, Destination, Policy, Stream
 from engage_pipelines.delivery.batches import count_rows, cut_batches, minimal_calls
-from engage_pipelines.delivery.corrections import (
-    diverged_keys,
-    plan_returns,
-    refuse_too_many,
-    returns_among,
-    taken_back,
-)
+from engage_pipelines.delivery.corrections import diverged_keys, plan_returns, returns_among, taken_back, too_many
 from engage_pipelines.delivery.doubt import look_up, policy_of, read_sent, settlements_of
 from engage_pipelines.delivery.guard import Bounds, find_jumps, refuse_a_jump
 from engage_pipelines.delivery.masking import mask
@@ -38,6 +32,8 @@ from engage_pipelines.warehouse import PlanRequest, PlanResult, Renderer, Select
 
 Progress = Callable[[int, int], None]
 _PREVIEW = "preview-"
+# Seconds after which a preview's plan is nobody's any more: its process has died.
+_PREVIEWED = 3600.0
 # Payloads that a preview shows.
 _FIRST = 3
 
@@ -105,9 +101,11 @@ class Delivery:
         batches = cut_batches(file, limits)
         records = ((key, payload) for batch in batches for key, payload in zip(batch.keys, batch.payloads, strict=True))
         first = {key: mask(payload, stream.personal) for key, payload in islice(records, _FIRST)}
-        warnings = tuple(find_jumps(plan, *self._sizes(stream, plan, selection), self.bounds))
+        warnings = find_jumps(plan, *self._sizes(stream, plan, selection), self.bounds)
+        if self._corrects(stream) and too_many(self.flow(stream), plan.counts.get("diverged", 0), self.bounds.floor):
+            warnings.append(f"{plan.counts['diverged']:,} records would be taken back")
         _clear(folder)
-        return preview_of(self.flow(stream), plan, calls, self.limits, first, warnings)
+        return preview_of(self.flow(stream), plan, calls, self.limits, first, tuple(warnings))
 
     def run(
         self,
@@ -184,12 +182,20 @@ class Delivery:
             self.destination, stream, self.ledger, diverged, again=again, outbox=self.outbox,
             variables=self.options.model_dump(), file=file,
         )  # fmt: skip
-        if not yes_really and len(returns) > self.bounds.floor:
+        refusal = too_many(self.flow(stream), len(returns), self.bounds.floor)
+        if refusal is not None and not yes_really:
             _clear(folder)
-            refuse_too_many(self.flow(stream), len(returns), self.bounds.floor)
-        _, error = self._send(stream, session, folder, file, len(returns), _no_progress)
+            return result, refusal
+        size = PlanSize(len(returns), reach="keys")
+        self.runs.open(folder.name, self.destination.name, stream.name, size, self.now())
+        counts, error = self._send(stream, session, folder, file, len(returns), _no_progress)
         back = taken_back(self.ledger, self.destination.name, stream, returns)
         made = session.client.calls - calls + len(list(folder.glob("*.csv")))
+        done = delivered_of(
+            self.flow(stream), PlanResult({"send_new": len(returns)}, {}), counts, calls=made,
+            minimal_calls=minimal_calls(file, self._limits(stream)), seconds=0.0,
+        )  # fmt: skip
+        self.runs.close(folder.name, run_counts(done), self.now())
         result = replace(result, corrected=len(back), calls=result.calls + made)
         if error is not None or not back:
             return result, error
@@ -237,6 +243,7 @@ class Delivery:
             known=lambda keys: self.ledger.known(*here, keys),
             held=lambda: self.ledger.held(*here),
             special=self.ledger.special(*here),
+            needed=lambda keys: self.ledger.known(self.destination.name, self._needed_ledger(stream), keys),
             fixes=self.queue.fixes(*here),
             originals=originals,
             variables=self.options.model_dump(),
@@ -244,6 +251,9 @@ class Delivery:
             file=folder / "plan.parquet",
         )
         return write_plan(self.warehouse, request), request.file
+
+    def _needed_ledger(self, stream: Stream) -> str:
+        return self.stream(stream.needs).ledger_name if stream.needs else stream.ledger_name
 
     def _sizes(self, stream: Stream, plan: PlanResult, selection: Selection) -> tuple[PlanSize, PlanSize | None]:
         last = self.runs.last_good_size(self.destination.name, stream.name)
@@ -293,10 +303,8 @@ class Delivery:
         self.queue.sweep(*here)
         needed = {doubt.run_id for doubt in self.ledger.find_in_doubt(*here)}
         for plan in self._folder(stream).glob("*/plan.parquet"):
-            run = plan.parent
-            is_previewed = run.name.startswith(_PREVIEW)
-            if not is_previewed and run.name not in needed and not (stream.immutable and count_rows(plan)):
-                _clear(run)
+            if plan.parent.name not in needed and not _is_to_stay(stream, plan):
+                _clear(plan.parent)
 
     def _limits(self, stream: Stream) -> BatchLimits:
         items = self.batch_items.get(stream.name)
@@ -315,6 +323,13 @@ class Delivery:
                 yield
         except Timeout as error:
             raise WarehouseBusyError(f"{self.flow(stream)}: another run has been delivering it for 600 s") from error
+
+
+def _is_to_stay(stream: Stream, plan: Path) -> bool:
+    """True for what an immutable stream has sent, and for a preview that may still be under way."""
+    if plan.parent.name.startswith(_PREVIEW):
+        return time.time() - plan.stat().st_mtime < _PREVIEWED
+    return stream.immutable and count_rows(plan) > 0
 
 
 def _clear(folder: Path) -> None:

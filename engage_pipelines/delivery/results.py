@@ -60,6 +60,7 @@ class Preview:
     rejected: Mapping[str, int]
     diverged: int
     in_doubt: int
+    waiting: int
     skipped: Mapping[str, int]
     calls: int
     minutes: float
@@ -75,7 +76,8 @@ def preview_of(
         flow=flow, source_records=plan.source_records, new=plan.counts.get("send_new", 0),
         changed=plan.counts.get("send_changed", 0), again=plan.counts.get("send_again", 0),
         unchanged=plan.counts.get("unchanged", 0), rejected=plan.rejected,
-        diverged=plan.counts.get("diverged", 0), in_doubt=plan.counts.get("held", 0), skipped=plan.skipped,
+        diverged=plan.counts.get("diverged", 0), in_doubt=plan.counts.get("held", 0),
+        waiting=plan.counts.get("waiting", 0), skipped=plan.skipped,
         calls=calls, minutes=round(_seconds(calls, limits) / 60, 1), first=first, warnings=warnings,
     )  # fmt: skip
 
@@ -100,7 +102,8 @@ def delivered_of(
     return Delivered(
         flow=flow, source_records=plan.source_records,
         delivered=counts.get("delivered", 0), accepted=counts.get("accepted", 0),
-        rejected=counts.get("rejected", 0) + plan.counts.get("rejected", 0), pending=counts.get("pending", 0),
+        rejected=counts.get("rejected", 0) + plan.counts.get("rejected", 0),
+        pending=counts.get("pending", 0) + plan.counts.get("waiting", 0),
         in_doubt=counts.get("in_doubt", 0) + plan.counts.get("held", 0),
         diverged=plan.counts.get("diverged", 0), unchanged=plan.counts.get("unchanged", 0),
         skipped=plan.skipped, calls=calls, minimal_calls=minimal_calls, seconds=round(seconds, 3),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from engage_pipelines.delivery.batches import PlannedBatch
 from engage_pipelines.delivery.bisection import Sent
 from engage_pipelines.delivery.sending import Lane, send_batch
-from engage_pipelines.errors import BudgetSpentError, ConfigError, CredentialsError, EngageError, GuardError
+from engage_pipelines.errors import BudgetSpentError, ConfigError, CredentialsError, EngageError, RejectedError
 
 # A platform that fails this often in a row is down: the rest waits for the next run.
 _FAILURES_IN_A_ROW = 3
@@ -34,15 +34,17 @@ class Tally:
             self.counts[settlement.state] = self.counts.get(settlement.state, 0) + 1
         self.done += len(sent.settlements)
         self.failures = self.failures + 1 if sent.error else 0
-        self.error = self.error or sent.error or self._refuses_everything()
+        refusal = self._refuses_everything()
+        self.is_over = refusal is not None
+        self.error = self.error or sent.error or refusal
         if self.error and (not _may_go_on(self.error) or self.failures >= _FAILURES_IN_A_ROW):
             self.is_over = True
 
-    def _refuses_everything(self) -> GuardError | None:
+    def _refuses_everything(self) -> RejectedError | None:
         refused = self.counts.get("rejected", 0)
         if refused < max(self.done, _REFUSED_AT_FIRST):
             return None
-        return GuardError(
+        return RejectedError(
             f"{self.flow}: the first {refused:,} records were all refused, so the rest waits. Look at "
             "`engage rejected list`; once the cause is gone, `engage rejected replay --all` sends them again"
         )
@@ -68,4 +70,4 @@ def side_by_side(
 
 def _may_go_on(error: EngageError) -> bool:
     """True if other batches may still succeed: a refused key or a spent budget ends the run at once."""
-    return not isinstance(error, CredentialsError | ConfigError | BudgetSpentError | GuardError)
+    return not isinstance(error, CredentialsError | ConfigError | BudgetSpentError)

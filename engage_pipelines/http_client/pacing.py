@@ -79,6 +79,9 @@ class Pacer:
             waited += leaves_at - now
             with self._memory.held() as now:
                 if pauses == self._memory.pauses:
+                    # It leaves now, however late this machine has let it wake up: the next ones are counted from here.
+                    if now > self._memory.departure(number) > -math.inf:
+                        self._memory.move(number, now)
                     break
                 self._refuse_a_long_pause(now)
                 number, pauses = self._moved(number, now), self._memory.pauses

@@ -140,10 +140,20 @@ class Desk:
             self.source_options(source)
         for destination in self.destinations:
             self.destination_options(destination)
+            self._check_stream_names(destination)
             for stream in destination.streams:
                 policy_of(destination.name, stream, self.settings.destinations[destination.name].in_doubt)
         needed = [secret for source in self.sources for secret in source.secrets]
         self.settings.secrets([*needed, *(secret for each in self.destinations for secret in each.secrets)])
+
+    def _check_stream_names(self, destination: Destination) -> None:
+        configured, names = self.settings.destinations[destination.name], {s.name for s in destination.streams}
+        for table in ("batch_items", "in_doubt"):
+            for wrong in sorted(set(getattr(configured, table)) - names):
+                raise ConfigError(
+                    f"{self.settings.file}: [destinations.{destination.name}] {table}: there is no stream {wrong!r}; "
+                    f"there are: {', '.join(sorted(names))}"
+                )
 
     def source_options(self, source: Source) -> Any:
         """The till's own options, checked."""

@@ -120,10 +120,15 @@ def _as_new(desk: Desk, destination: Destination, stream: Stream, keys: tuple[st
     return PlanRequest(
         stream=stream, policy="hold", folder=destination.folder, selection=Selection(keys=keys),
         known=lambda keys: desk.ledger.known(*here, []), held=lambda: desk.ledger.held(*here),
-        special=_not_held(desk.ledger.known(*here, keys)),
+        special=_not_held(desk.ledger.known(*here, keys)), needed=_all_there,
         fixes=desk.queue.fixes(*here), originals=read_sent(delivery.outbox, ()),
         variables=delivery.options.model_dump(), store_names=delivery.store_names, file=file,
     )  # fmt: skip
+
+
+def _all_there(keys: Sequence[str]) -> pa.Table:
+    there = pa.array(keys, pa.string())
+    return pa.table({"record_key": there, "state": there, "delivered_hash": there})
 
 
 def _not_held(known: pa.Table) -> pa.Table:

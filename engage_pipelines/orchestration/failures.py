@@ -16,6 +16,7 @@ _WAY_OUT = {
     "UnknownOutcomeError": "see `engage status`: the records in doubt are settled by the next run or by a person",
     "ContractError": "the connector needs a look: the vendor's answer is not what its documents say",
     "GuardError": "look at what would be sent (preview: true); if it is right, run again with yes_really: true",
+    "RejectedError": "see `engage rejected list`; once the cause is gone, `engage rejected replay`",
     "IncompleteError": "run the same days again",
     "WarehouseBusyError": "another process holds the warehouse; run again when it has ended",
 }

@@ -1,4 +1,5 @@
 -- What is to be done with each shaped record, against the ledger. Grain and key: record_key. Reader: plan.py.
+-- Reads `needed` too: records of other streams that these need, those that the platform holds and those it refused.
 -- Reads `shaped`; `held` (what the ledger knows of records that are simply held: digests of key and hash, `k, h`) and
 -- `special` (what it knows of all others, whole); `fixes` (payloads that a person has put in the place of the source's), `originals` (what
 -- was sent of records in doubt, and may be sent again), and getvariable('policy' | 'is_immutable' | 'elsewhere').
@@ -7,12 +8,17 @@ with hashed as (
         s.record_key,
         coalesce(f.payload, s.payload) as payload,
         s.skipped_reason,
-        if(f.payload is null, s.rejected_reason, null) as rejected_reason,
+        s.needs_key is not null and n.needs_key is null as waits,
+        coalesce(
+            if(f.payload is null, s.rejected_reason, null),
+            if(not n.is_there, 'what it needs at the platform was refused there', null)
+        ) as rejected_reason,
         coalesce(s.weight, 1) as weight,
         md5(coalesce(f.payload, s.payload, '')) as payload_hash
     from shaped as s
     left join fixes as f
         on f.record_key = s.record_key and f.instead_of = md5(coalesce(s.payload, ''))
+    left join needed as n on n.needs_key = s.needs_key
 ),
 
 known as (
@@ -54,6 +60,7 @@ judged as (
             when rejected_reason is not null then 'rejected'
             when known_state = 'rejected' and known_hash = payload_hash then 'rejected'
             when is_held and getvariable('is_immutable') then 'diverged'
+            when waits then 'waiting'
             when is_held then 'send_changed'
             when known_state is null then 'send_new'
             else 'send_again'

@@ -92,6 +92,7 @@ class PlanRequest:
             correction_count`.
         held: all records that the ledger knows as simply held, to read once: `record_key, delivered_hash`.
         special: what it knows of all others (neither delivered nor accepted, or corrected), columns as in `known`.
+        needed: what it knows of some records of the stream that this one needs, columns as in `known`.
         fixes: `record_key, instead_of, payload` that a person has put in the place of what the source gives.
         originals: `record_key, payload_hash, payload` of records in doubt, as they were sent.
         variables: the destination's options.
@@ -107,6 +108,7 @@ class PlanRequest:
     known: Callable[[Sequence[str]], pa.Table]
     held: Callable[[], AbstractContextManager[pa.RecordBatchReader]]
     special: pa.Table
+    needed: Callable[[Sequence[str]], pa.Table]
     fixes: pa.Table
     originals: pa.Table
     variables: Mapping[str, Any]
@@ -131,7 +133,7 @@ class PlanResult:
 
     Attributes:
         counts: action -> records; actions are `send_new`, `send_changed`, `send_again`, `unchanged`,
-            `rejected`, `diverged`, `held` and `skipped`.
+            `rejected`, `diverged`, `held`, `waiting` and `skipped`.
         skipped: reason -> records.
         rejected: reason -> records.
         notes: records the ledger must note without a call.
@@ -181,6 +183,7 @@ def write_plan(warehouse: Warehouse, request: PlanRequest) -> PlanResult:
             connection.execute("delete from shaped where record_key not in (select key from wanted)")
         _know(connection, request)
         rename_corrected(connection, request.stream, request.folder)
+        _find_needed(connection, request)
         _compare(connection)
         _write(connection, request.file)
         return _result(connection, request)
@@ -206,6 +209,21 @@ def _know(connection: Connection, request: PlanRequest) -> None:
         known = request.known(keys[start : start + _LOOKUP])
         is_plain = pc.and_(pc.is_in(known["state"], _PLAIN), pc.equal(known["correction_count"], 0))
         _hold(connection, known.filter(is_plain).select(["record_key", "delivered_hash"]))
+
+
+def _find_needed(connection: Connection, request: PlanRequest) -> None:
+    """Find out which of the records that these ones need are there."""
+    connection.execute("create temp table needed (needs_key varchar, is_there boolean)")
+    query = "select distinct needs_key from shaped where needs_key is not null and skipped_reason is null"
+    keys = connection.execute(query).fetchnumpy()["needs_key"].tolist()
+    for start in range(0, len(keys), _LOOKUP):
+        known = request.needed(keys[start : start + _LOOKUP])
+        connection.register("taken", known)
+        connection.execute(
+            "insert into needed select record_key, delivered_hash is not null from taken "
+            "where delivered_hash is not null or state in ('rejected', 'discarded')"
+        )
+        connection.unregister("taken")
 
 
 def _hold(connection: Connection, rows: pa.Table | pa.RecordBatchReader) -> None:
@@ -244,7 +262,7 @@ def _shape(connection: Connection, request: PlanRequest) -> None:
     # Typed beforehand: a reason that is null in every row of a slice has no type of its own.
     connection.execute(
         "create temp table shaped (record_key varchar, payload varchar, skipped_reason varchar, "
-        "rejected_reason varchar, weight integer)"
+        "rejected_reason varchar, weight integer, needs_key varchar)"
     )
     sql = (request.folder / request.stream.sql).read_text().strip().rstrip(";")
     shape = f"insert into shaped by name select * from ({sql})"

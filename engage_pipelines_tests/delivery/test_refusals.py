@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engage_pipelines.connector import Batch, BatchLimits, Outcome
-from engage_pipelines.errors import CredentialsError, GuardError, RejectedError, RetryableError, UnknownOutcomeError
+from engage_pipelines.errors import CredentialsError, RejectedError, RetryableError, UnknownOutcomeError
 from engage_pipelines_tests.delivery.post_office import PostOffice, deliver_all
 from engage_pipelines_tests.plain_till import NIGHT, order
 from engage_pipelines_tests.scripted_vendor import HANG_UP, Script, scripted_vendor
@@ -121,7 +121,7 @@ def test_a_platform_that_refuses_the_first_hundred_and_takes_none_is_left_alone(
         return [Outcome("rejected", "your account is closed", "E9")] * len(batch.keys)
 
     stream = office.stream(refusing(keys) if whole else refuse_each)
-    with pytest.raises(GuardError, match="club/receipts: the first 100 records were all refused, so the rest waits"):
+    with pytest.raises(RejectedError, match="club/receipts: the first 100 records were all refused, so the rest waits"):
         office.run(stream)
     assert sorted(office.states()) == keys[:100]
     assert set(office.states().values()) == {"rejected"}

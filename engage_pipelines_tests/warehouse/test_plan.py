@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -36,6 +37,7 @@ STREAM = Stream(
     send=lambda session, batch: [], in_doubt=InDoubt("hold", "a receipt cannot be taken back"),
 )  # fmt: skip
 EVERYTHING = Selection()
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 LEDGER = ("record_key", "state", "payload_hash", "delivered_hash")
 
 
@@ -74,6 +76,7 @@ class Desk:
         extra: str | None = None,
         fixes: Sequence[tuple[str, str, str]] = (),
         originals: Sequence[tuple[str, str, str]] = (),
+        there: Mapping[str, tuple[str, str, str | None]] = NOTHING,
     ) -> PlanResult:
         known = ledger or {}
         rows = [(key, *row) for key, row in known.items()]
@@ -83,7 +86,8 @@ class Desk:
             stream=stream, policy=stream.in_doubt.policy, folder=self.folder, selection=selection,
             known=lambda keys: known_rows([row for row in rows if row[0] in keys]),
             held=lambda: nullcontext(held.to_reader()),
-            special=known_rows([row for row in rows if row not in plain]), fixes=texts(("record_key", "instead_of", "payload"), fixes),
+            special=known_rows([row for row in rows if row not in plain]),
+            needed=lambda keys: known_rows([(key, *there[key]) for key in keys if key in there]), fixes=texts(("record_key", "instead_of", "payload"), fixes),
             originals=texts(("record_key", "payload_hash", "payload"), originals),
             variables={"extra": extra}, store_names={"acme:L1": "Soho"}, file=self.file,
         )  # fmt: skip
@@ -240,6 +244,26 @@ def test_a_payload_that_a_person_put_right_goes_in_the_place_of_just_that_one(de
     result = desk.plan(ledger=delivered, fixes=[("acme:BIG", note.payload_hash, fixed)])
     assert result.counts == {"unchanged": 1, "send_new": 1}
     assert desk.plan(fixes=[("acme:BIG", "of another version", fixed)]).counts == {"rejected": 1, "send_new": 1}
+
+
+def test_a_record_waits_for_the_one_that_it_needs(desk: Desk) -> None:
+    desk.till.load(order("O1", customer_id="C1"), order("O2", customer_id="C2"), order("O3"))
+    sql = SQL.replace("t.line_count as weight", "t.line_count as weight, t.customer_id as needs_key")
+    (desk.folder / "needy.sql").write_text(sql)
+    needy = replace(STREAM, sql="needy.sql", needs="people")
+    first, second = {"acme:C1": ("accepted", "h", "h")}, {"acme:C2": ("accepted", "h", "h")}
+    result = desk.plan(needy, there=first)
+    assert (result.counts, desk.keys()) == ({"send_new": 2, "waiting": 1}, ["acme:O1", "acme:O3"])
+    (note,) = result.notes
+    assert (note.record_key, note.state) == ("acme:O2", "pending")
+    assert desk.plan(needy, {"acme:O2": ("pending", note.payload_hash, None)}, there=first).notes == []
+    assert desk.plan(needy, {"acme:O2": ("pending", "x", None)}, there=second).counts == {
+        "send_again": 1, "waiting": 2
+    }  # fmt: skip
+    refused = desk.plan(needy, there={**first, "acme:C2": ("rejected", "h", None)})
+    assert (refused.counts, refused.rejected) == (
+        {"send_new": 2, "rejected": 1}, {"what it needs at the platform was refused there": 1}
+    )  # fmt: skip
 
 
 def test_what_a_person_has_put_aside_stays_aside_until_it_changes(desk: Desk) -> None:

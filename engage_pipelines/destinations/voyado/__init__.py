@@ -78,6 +78,7 @@ RECEIPTS = Stream(
     summary="Receipts of known customers from go-live on; final once taken.",
     windowed=True,
     immutable=True,
+    needs="contacts",
     after=("contacts",),
     elsewhere="before go-live: history file",
     personal=_RECEIPT_FIELDS,
@@ -101,6 +102,7 @@ RECEIPT_HISTORY = Stream(
     history=True,
     after=("contact_history",),
     elsewhere="from go-live on: API",
+    needs="contact_history",
     personal=_RECEIPT_FIELDS,
     correction="receipt_correction.sql",
 )

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from engage_pipelines.connector import Batch, Outcome, Verdict
-from engage_pipelines.destinations.voyado.answers import error_name, refused
+from engage_pipelines.destinations.voyado.answers import error_name, raise_if_failed, refused
 from engage_pipelines.destinations.voyado.session import Session
 from engage_pipelines.errors import ConfigError, RejectedError
 from engage_pipelines.http_client import Answer
@@ -119,6 +119,7 @@ def _create(session: Session, wanted: dict[str, Any]) -> Outcome:
     answer = session.create(_CONTACTS, msgspec.json.encode(body), params, expect={400, 409})
     if answer.status in {400, 409}:
         return refused(f"POST {_CONTACTS}", answer)
+    raise_if_failed(f"POST {_CONTACTS}", answer)
     created = answer.json()
     return Outcome("delivered", vendor_id=created.get("id") if isinstance(created, dict) else None)
 
@@ -127,7 +128,8 @@ def _update(session: Session, contact_id: str, wanted: dict[str, Any]) -> Outcom
     changes = _changes(wanted, _overview(session, contact_id))
     if changes:
         try:
-            session.client.call("PATCH", f"{_CONTACTS}/{contact_id}", json=changes)
+            answer = session.client.call("PATCH", f"{_CONTACTS}/{contact_id}", json=changes)
+            raise_if_failed(f"PATCH {_CONTACTS}", answer)
         except RejectedError as error:
             return Outcome("rejected", str(error), error.vendor_code, contact_id)
     return Outcome("delivered", vendor_id=contact_id)

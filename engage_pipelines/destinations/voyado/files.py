@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,21 @@ def send_receipt_file(session: Session, batch: Batch) -> list[Outcome]:
         ContractError: the file breaks a rule; nothing was uploaded.
         RetryableError: the file drop could not be reached.
     """
-    table = validate_receipts(_check(session, batch))
+    # A receipt that goes anew after a correction has another id than its record.
+    named = zip(batch.keys, batch.payloads, strict=True)
+    ids = tuple(msgspec.json.decode(payload, type=_Receipt).id or key for key, payload in named)
+    table = validate_receipts(replace(_check(session, batch), keys=ids))
     counts = {
         "kind": "transactions", "receipts": len(batch.keys), "totals": totals_per_currency(table),
         **_times(table, "createdDate", "CreatedDate"),
     }  # fmt: skip
     return _hand_over(session, batch, session.options.transaction_folder, counts)
+
+
+class _Receipt(msgspec.Struct):
+    """The part of a payload that names it in the file."""
+
+    id: str | None = msgspec.field(default=None, name="uniqueReceiptId")
 
 
 def _check(session: Session, batch: Batch) -> FileCheck:

@@ -9,6 +9,7 @@ from functools import cache
 import msgspec
 
 from engage_pipelines.connector import Batch, Outcome, Verdict
+from engage_pipelines.destinations.voyado.answers import raise_if_failed
 from engage_pipelines.destinations.voyado.contacts import find_contact
 from engage_pipelines.destinations.voyado.session import Session
 
@@ -54,10 +55,12 @@ def send_receipts(session: Session, batch: Batch) -> list[Outcome]:
     Raises:
         ConfigError: the tenant has no such route; that is no verdict on the receipt.
         RejectedError: Voyado refused the receipt.
+        ContractError: a yes whose body says no.
     """
     for payload in batch.payloads:
         answer = session.client.call("POST", _RECEIPTS, content=payload, expect={404, 405})
         session.known_route(_RECEIPTS, answer)
+        raise_if_failed(f"POST {_RECEIPTS}", answer)
     return [Outcome("accepted")] * len(batch.keys)
 
 

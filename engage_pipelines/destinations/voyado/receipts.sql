@@ -284,6 +284,8 @@ select
     coalesce(p.payload, '{}') as payload,
     coalesce(j.skipped_reason, p.skipped_reason) as skipped_reason,
     p.rejected_reason,
-    coalesce(p.line_count, 0) as weight
+    coalesce(p.line_count, 0) as weight,
+    -- A receipt of a contact that is not there is accepted, and dropped without a word.
+    j.customer_id as needs_key
 from judged as j
 left join payloads as p on p.transaction_id = j.transaction_id

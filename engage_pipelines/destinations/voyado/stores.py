@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from engage_pipelines.connector import Batch, Outcome, Verdict
-from engage_pipelines.destinations.voyado.answers import error_name, refused
+from engage_pipelines.destinations.voyado.answers import error_name, raise_if_failed, refused
 from engage_pipelines.destinations.voyado.session import Session
 from engage_pipelines.errors import ConfigError
 
@@ -39,6 +39,7 @@ def _send_store(session: Session, payload: bytes) -> Outcome:
     present = _find(session, wanted["externalId"])
     if present is None:
         answer = session.create(_STORES, payload, {}, expect={400, 409})
+        raise_if_failed(f"POST {_STORES}", answer)
         if answer.status not in {400, 409}:
             return Outcome("delivered", vendor_id=wanted["externalId"])
         # Refused as wrong, or because a receipt or somebody else created it in between: look again.
@@ -60,6 +61,7 @@ def _update(session: Session, wanted: dict[str, Any], present: dict[str, Any]) -
         answer = session.client.call(
             session.options.store_update_method, _path(wanted["externalId"]), json=changes, expect={404, 405}
         )
+        raise_if_failed(_STORES, answer)
         if answer.status in {404, 405} and not error_name(answer):
             raise ConfigError(
                 f"Voyado: {_STORES} answered {answer.status} to {session.options.store_update_method}; "
