@@ -52,8 +52,7 @@ def _run(asked: argparse.Namespace, report: Report) -> None:
         folder / "sandbox" / "square", asked.seed, receipts=asked.receipts, customers=asked.customers, stock=asked.stock
     )
     extent = Extent(
-        asked.minutes * 60.0, tuple(asked.only or ("aiq", "crmcom", "voyado")), is_straight=asked.straight,
-        poisons_people=asked.poison_people,
+        asked.minutes * 60.0, tuple(asked.only or ("aiq", "crmcom", "voyado")), is_straight=asked.straight
     )  # fmt: skip
     with running_world(folder, extent.destinations) as world, nursery(folder / "children", {}) as children:
         Course(random.Random(asked.seed), world, children, report, extent, console.print).run()
@@ -89,7 +88,6 @@ def _arguments() -> argparse.ArgumentParser:
     add("--only", action="append", choices=("aiq", "crmcom", "voyado"), help="only this platform (may be repeated)")
     add("--mutation", choices=sorted(MUTATIONS), help="a deliberate bug in the product: the campaign must find it")
     add("--straight", action="store_true", help="no random course: one kill in each gap between the three steps")
-    add("--poison-people", action="store_true", help="Voyado refuses some contacts for good, too")
     add("--json", action="store_true", help="print the report as JSON on stdout")
     return parser
 

@@ -35,13 +35,11 @@ class Extent:
         seconds: how long to disturb.
         destinations: which platforms.
         is_straight: no random course, but one round per gap between the three steps.
-        poisons_people: some of Voyado's contacts are refused for good, too.
     """
 
     seconds: float
     destinations: tuple[str, ...]
     is_straight: bool = False
-    poisons_people: bool = False
 
 
 class Course:
@@ -73,7 +71,7 @@ class Course:
         self._campaign.learn_the_command_line()
         self._come_in()
         self._versions.learn(self._world.desk())
-        poison = Poison(self._campaign.rng, self._versions, people=self._extent.poisons_people)
+        poison = Poison(self._campaign.rng, self._versions)
         outbound = Outbound(self._campaign, self._till, self._versions, poison)
         self._go_out(outbound)
         self._say("settling")

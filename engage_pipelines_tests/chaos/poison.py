@@ -26,18 +26,19 @@ _FEW = 3
 class Poison:
     """The poison rows of a campaign, by flow: keys as the platform has them.
 
+    Some of Voyado's contacts are among them: what they buy must then stay here, Voyado loses it without a word.
+
     Args:
         rng: chance.
         versions: what there is to choose from.
-        people: also some of Voyado's contacts; what they buy must then stay here, for Voyado loses it without a word.
     """
 
-    def __init__(self, rng: random.Random, versions: Versions, *, people: bool = False) -> None:
+    def __init__(self, rng: random.Random, versions: Versions) -> None:
         self._keys: dict[str, frozenset[str]] = {}
         receipts = [exactly(each.payload) for each in versions.present.get(_RECEIPTS, {}).values() if each.goes]
         by_file = {receipt["contact"]["matchKey"] for receipt in receipts if _is_past(receipt)}
         self._by_call = {receipt["contact"]["matchKey"] for receipt in receipts} - by_file
-        self._routes = {**_ROUTES, **({_PEOPLE: "POST /api/v3/contacts"} if people else {})}
+        self._routes = {**_ROUTES, _PEOPLE: "POST /api/v3/contacts"}
         for flow in self._routes:
             names = sorted({
                 name for shaped in versions.present.get(flow, {}).values()
@@ -51,7 +52,7 @@ class Poison:
 
     def blocks(self, flow: str, payload: str) -> bool:
         """True if a payload must stay here because somebody that it names is refused."""
-        people = self._keys.get(_PEOPLE, frozenset())
+        people = self._keys[_PEOPLE]
         return flow == _RECEIPTS and exactly(payload)["contact"]["matchKey"] in people
 
     def rules(self, vendor: str) -> Sequence[Rule]:

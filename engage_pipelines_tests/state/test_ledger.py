@@ -12,7 +12,17 @@ import pytest
 import sqlalchemy as sa
 
 from engage_pipelines.model import TABLE_BY_NAME
-from engage_pipelines.state import BatchEnd, Doubt, Ledger, PlanSize, RunCounts, Runs, Settlement, open_state, return_key
+from engage_pipelines.state import (
+    BatchEnd,
+    Doubt,
+    Ledger,
+    PlanSize,
+    RunCounts,
+    Runs,
+    Settlement,
+    open_state,
+    return_key,
+)
 from engage_pipelines.state.database import DELIVERIES, DELIVERY_BATCHES
 from engage_pipelines.warehouse import Warehouse, publish
 from engage_pipelines_tests.ledger_rows import known_all, mirrored

@@ -83,14 +83,20 @@ class Desk:
         plain = [row for row in rows if row[1] in ("delivered", "accepted")]
         held = known_rows(plain).select(["record_key", "delivered_hash"])
         request = PlanRequest(
-            stream=stream, policy=stream.in_doubt.policy, folder=self.folder, selection=selection,
+            stream=stream,
+            policy=stream.in_doubt.policy,
+            folder=self.folder,
+            selection=selection,
             known=lambda keys: known_rows([row for row in rows if row[0] in keys]),
             held=lambda: nullcontext(held.to_reader()),
             special=known_rows([row for row in rows if row not in plain]),
-            needed=lambda keys: known_rows([(key, *there[key]) for key in keys if key in there]), fixes=texts(("record_key", "instead_of", "payload"), fixes),
+            needed=lambda keys: known_rows([(key, *there[key]) for key in keys if key in there]),
+            fixes=texts(("record_key", "instead_of", "payload"), fixes),
             originals=texts(("record_key", "payload_hash", "payload"), originals),
-            variables={"extra": extra}, store_names={"acme:L1": "Soho"}, file=self.file,
-        )  # fmt: skip
+            variables={"extra": extra},
+            store_names={"acme:L1": "Soho"},
+            file=self.file,
+        )
         return write_plan(self.till.warehouse, request)
 
     def planned(self) -> list[dict[str, Any]]:
