@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -95,6 +94,7 @@ class PostOffice:
     now: datetime = NIGHT
     rates: tuple[Rate, ...] = ()
     correct_diverged: bool = False
+    state_url: str = ""
     sent: list[Batch] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -104,7 +104,8 @@ class PostOffice:
             for name, content in _empty_warehouse().items():
                 (self.folder / "warehouse" / name).write_bytes(content)
         self.till = Loader(self.folder)
-        self.engine: sa.Engine = open_state(f"sqlite:///{self.folder}/state.db")
+        self.state_url = self.state_url or f"sqlite:///{self.folder}/state.db"
+        self.engine: sa.Engine = open_state(self.state_url)
         self.ledger, self.queue, self.runs = Ledger(self.engine), Queue(self.engine), Runs(self.engine)
         (self.folder / "receipts.sql").write_text(SQL)
         (self.folder / "rows.sql").write_text(ROWS)
@@ -170,11 +171,14 @@ class PostOffice:
 
     def states(self) -> dict[str, str]:
         """Record -> state, as another process would read it at this moment."""
-        connection = sqlite3.connect(self.folder / "state.db")
+        engine = open_state(self.state_url)
         try:
-            return dict(connection.execute("select record_key, state from deliveries order by 1").fetchall())
+            d = METADATA.tables["deliveries"].c
+            with engine.connect() as connection:
+                found = connection.execute(sa.select(d.record_key, d.state).order_by(d.record_key))
+                return {row.record_key: row.state for row in found}
         finally:
-            connection.close()
+            engine.dispose()
 
     def noted(self, table: str = "deliveries") -> list[dict[str, Any]]:
         """Rows of a table of the state, such as `deliveries`, `delivery_runs` or `delivery_batches`."""

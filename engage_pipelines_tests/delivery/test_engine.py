@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,20 @@ from engage_pipelines.errors import (
 from engage_pipelines.settings import child_environment
 from engage_pipelines_tests.delivery.post_office import PostOffice, deliver_all
 from engage_pipelines_tests.plain_till import NIGHT, order
+from engage_pipelines_tests.postgres import fresh_postgres
 from engage_pipelines_tests.scripted_vendor import scripted_vendor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESEND, HOLD = InDoubt("resend", "the vendor knows our key"), InDoubt("hold", "a person decides")
 
 
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[PostOffice]:
-    office = PostOffice(tmp_path)
-    yield office
-    office.close()
+@pytest.fixture(params=["sqlite", "postgres"])
+def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PostOffice]:
+    """A post office on each of the two databases."""
+    with fresh_postgres() if request.param == "postgres" else nullcontext("") as state_url:
+        office = PostOffice(tmp_path, state_url=state_url)
+        yield office
+        office.close()
 
 
 def failing(error: EngageError, *, on: str = "") -> Any:
@@ -138,9 +142,9 @@ def test_a_run_is_noted_with_its_counts(office: PostOffice) -> None:
 # --- a run that dies ------------------------------------------------------------------------------
 
 
-def deliver_and_die(folder: Path, policy: str) -> None:
+def deliver_and_die(folder: Path, policy: str, state_url: str) -> None:
     """Deliver two batches; the process is killed while the second call is under way."""
-    office = PostOffice(folder)
+    office = PostOffice(folder, state_url=state_url)
 
     def die_on_the_second(session: Any, batch: Batch) -> list[Outcome]:
         if len(office.sent) == 2:
@@ -154,7 +158,7 @@ def deliver_and_die(folder: Path, policy: str) -> None:
 @pytest.mark.parametrize("policy", ["resend", "hold"])
 def test_what_a_killed_run_had_under_way_is_in_doubt_and_the_policy_decides(office: PostOffice, policy: str) -> None:
     keys = office.fill(6)
-    code = f"from {__name__} import *; deliver_and_die(Path({str(office.folder)!r}), {policy!r})"
+    code = f"from {__name__} import *; deliver_and_die(Path({str(office.folder)!r}), {policy!r}, {office.state_url!r})"
     child = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, env=child_environment(), capture_output=True, check=False
     )
