@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from engage_pipelines.delivery.batches import PlannedBatch
 from engage_pipelines.delivery.bisection import Sent
 from engage_pipelines.delivery.sending import Lane, send_batch
-from engage_pipelines.errors import BudgetSpentError, ConfigError, CredentialsError, EngageError, RejectedError
+from engage_pipelines.errors import (
+    BudgetSpentError,
+    ConfigError,
+    CredentialsError,
+    EngageError,
+    RejectedError,
+    RetryableError,
+)
 
 # A platform that fails this often in a row is down: the rest waits for the next run.
 _FAILURES_IN_A_ROW = 3
@@ -36,7 +43,7 @@ class Tally:
         self.failures = self.failures + 1 if sent.error else 0
         refusal = self._refuses_everything()
         self.is_over = refusal is not None
-        self.error = self.error or sent.error or refusal
+        self.error = _to_tell(self.error, sent.error or refusal)
         if self.error and (not _may_go_on(self.error) or self.failures >= _FAILURES_IN_A_ROW):
             self.is_over = True
 
@@ -66,6 +73,13 @@ def side_by_side(
         while under_way:
             ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in ended)
+
+
+def _to_tell(first: EngageError | None, latest: EngageError | None) -> EngageError | None:
+    """The first error of a run, or one of the same kind that knows better when there is a point in trying again."""
+    if not (isinstance(first, RetryableError) and isinstance(latest, RetryableError) and latest.retry_at):
+        return first or latest
+    return latest if first.retry_at is None or latest.retry_at > first.retry_at else first
 
 
 def _may_go_on(error: EngageError) -> bool:

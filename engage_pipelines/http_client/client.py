@@ -136,6 +136,7 @@ class VendorClient:
         headers: Mapping[str, str] | None = None,
         expect: Collection[int] = (),
         repeatable: bool = True,
+        changes: bool = True,
         timeout: float | None = None,
     ) -> Answer:
         """Make one call, with retries, and give the answer if it is a 2xx or in `expect`.
@@ -149,6 +150,7 @@ class VendorClient:
             headers: extra headers of this call.
             expect: statuses outside 2xx that the caller reads itself.
             repeatable: False if doing it twice does harm: then an unknown outcome is not retried.
+            changes: False if the call changes nothing although its verb says so, such as a login.
             timeout: read time-out of this call in seconds, instead of the client's.
 
         Raises:
@@ -167,8 +169,9 @@ class VendorClient:
             timeout=httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT) if timeout else httpx.USE_CLIENT_DEFAULT,
         )  # fmt: skip
         what = redact(f"{self.vendor}: {method} {path}", self._secrets)
-        call = Call(what, method, redact(path.partition("?")[0], self._secrets), expect, repeatable)
-        call.repeatable = repeatable and (self.repeats_the_unknown or call.is_reading)
+        changes = changes and method not in {"GET", "HEAD"}
+        repeatable = repeatable and (self.repeats_the_unknown or not changes)
+        call = Call(what, method, redact(path.partition("?")[0], self._secrets), expect, repeatable, changes)
         try:
             return self._try_until_it_ends(call, request)
         except EngageError as error:

@@ -61,6 +61,7 @@ class Call:
         path: as called, without query, redacted.
         expect: statuses outside 2xx that the caller reads itself.
         repeatable: False if doing it twice does harm.
+        changes: False if it leaves nothing at the vendor that anybody would miss, or find twice.
         attempts: tries so far, failed probes excluded.
         probes: tries that were to show whether the vendor is well again, and showed that it is not.
         may_be_done: a try may have done its work although no answer says so; reading does none.
@@ -71,14 +72,10 @@ class Call:
     path: str
     expect: Collection[int]
     repeatable: bool
+    changes: bool
     attempts: int = 0
     probes: int = 0
     may_be_done: bool = False
-
-    @property
-    def is_reading(self) -> bool:
-        """True if the call changes nothing at the vendor."""
-        return self.method in {"GET", "HEAD"}
 
     def count(self, tried: Tried) -> None:
         """Count a try."""
@@ -112,7 +109,7 @@ def raise_if_final(call: Call, tried: Tried) -> None:
     answer, what = tried.answer, call.what
     if answer is None:
         never_left = isinstance(tried.problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-        call.may_be_done |= not never_left and not call.is_reading
+        call.may_be_done |= not never_left and call.changes
         if not call.repeatable and not never_left:
             raise UnknownOutcomeError(f"{what}: no answer ({tried.seen})") from tried.problem
         return
@@ -122,7 +119,7 @@ def raise_if_final(call: Call, tried: Tried) -> None:
         raise CredentialsError(f"{what}: refused with {answer.status}; check the key and its rights")
     if answer.status not in RETRYABLE_STATUSES:
         raise _refusal(what, answer)
-    call.may_be_done |= answer.status not in NOT_DONE_STATUSES and not call.is_reading
+    call.may_be_done |= answer.status not in NOT_DONE_STATUSES and call.changes
     if not call.repeatable and answer.status not in NOT_DONE_STATUSES:
         raise UnknownOutcomeError(f"{what}: status {answer.status}, it may have been done")
 

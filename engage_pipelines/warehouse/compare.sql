@@ -27,6 +27,7 @@ known as (
         coalesce(l.state, if(s.k is null, null, 'accepted')) as known_state,
         l.payload_hash as known_hash,
         coalesce(l.delivered_hash is not null, false) or s.k is not null as is_held,
+        s.k is not null as is_simply_held,
         coalesce(l.delivered_hash = h.payload_hash, s.h = md5_number(h.payload_hash), false) as is_same,
         -- A preview may meet records that are under way.
         coalesce(l.state in ('in_doubt', 'sending'), false) as is_in_doubt,
@@ -68,13 +69,19 @@ judged as (
     from known
 )
 
+-- Of what stays as it is only the number counts, and of what is not sent no payload: neither needs to fit into memory.
 select
-    record_key,
+    if(is_simply_held and action = 'unchanged', null, record_key) as record_key,
     action,
-    if(is_in_doubt and getvariable('is_immutable') and action = 'send_again', coalesce(original_payload, payload),
-        payload) as payload,
-    if(is_in_doubt and getvariable('is_immutable') and action = 'send_again', known_hash, payload_hash)
-        as payload_hash,
+    case
+        when is_in_doubt and getvariable('is_immutable') and action = 'send_again'
+            then coalesce(original_payload, payload)
+        when starts_with(action, 'send_') or action = 'rejected' then payload
+    end as payload,
+    case
+        when is_in_doubt and getvariable('is_immutable') and action = 'send_again' then known_hash
+        when not (is_simply_held and action = 'unchanged') then payload_hash
+    end as payload_hash,
     weight,
     is_in_doubt,
     -- An older form goes again: once it is there, the record has diverged.
@@ -84,5 +91,6 @@ select
     known_hash,
     if(known_state = 'discarded' and action = 'skipped', 'discarded by a person', skipped_reason) as skipped_reason,
     rejected_reason,
-    is_elsewhere
+    is_elsewhere,
+    is_simply_held
 from judged

@@ -40,6 +40,13 @@ _WITHDRAWN = (
     "select count(*) from compared where action = 'diverged' and skipped_reason is not null "
     "and known_state is distinct from 'diverged'"
 )
+# Typed beforehand: a reason that is null in every row has no type of its own, and some columns need not be there.
+_SHAPED = {
+    "record_key": "varchar", "payload": "varchar", "skipped_reason": "varchar", "rejected_reason": "varchar",
+    "weight": "integer", "needs_key": "varchar",
+}  # fmt: skip
+_CAST = ", ".join(f"{name}::{kind} as {name}" for name, kind in _SHAPED.items())
+_UNTYPED = f"select {', '.join(f'null as {name}' for name in _SHAPED)} where false"
 _HERE = Path(__file__).parent
 
 
@@ -259,12 +266,13 @@ def _select(connection: Connection, request: PlanRequest) -> None:
 
 def _shape(connection: Connection, request: PlanRequest) -> None:
     """Run the stream's SQL: at once, or receipt by receipt in slices, so that memory does not grow with history."""
-    # Typed beforehand: a reason that is null in every row of a slice has no type of its own.
-    connection.execute(
-        "create temp table shaped (record_key varchar, payload varchar, skipped_reason varchar, "
-        "rejected_reason varchar, weight integer, needs_key varchar)"
-    )
-    sql = (request.folder / request.stream.sql).read_text().strip().rstrip(";")
+    sql = bare((request.folder / request.stream.sql).read_text())
+    if _is_read_once(request):
+        # Not a table: the payloads of ten million records would go to disk and back.
+        connection.execute("create temp view selected as from considered")
+        connection.execute(f"create temp view shaped as select {_CAST} from ({_UNTYPED} union all by name ({sql}))")
+        return
+    connection.execute(f"create temp table shaped as select {_CAST} from ({_UNTYPED})")
     shape = f"insert into shaped by name select * from ({sql})"
     if request.stream.selects != "transactions":
         connection.execute("create temp view selected as from considered")
@@ -281,6 +289,13 @@ def _shape(connection: Connection, request: PlanRequest) -> None:
     for number in range(1, count_of(connection, "select max(slice) from sliced") + 1):
         connection.execute("set variable slice = ?", [number])
         connection.execute(shape)
+
+
+def _is_read_once(request: PlanRequest) -> bool:
+    """True if nothing but the comparison reads the shaped records."""
+    stream = request.stream
+    is_plain = stream.correction is None and stream.needs is None and stream.selects != "transactions"
+    return request.selection.is_everything and is_plain
 
 
 def _compare(connection: Connection) -> None:
@@ -335,9 +350,10 @@ def _amounts(connection: Connection) -> dict[str, Decimal]:
 
 
 def _gone(connection: Connection) -> int:
+    """Records that the platform holds and that were not shaped; a record is shaped once."""
     return count_of(
         connection,
-        "select (select count(*) from held where k not in (select md5_number(record_key) from shaped)) + "
+        "select (select count(*) from held) - (select count(*) from compared where is_simply_held) + "
         "(select count(*) from special where delivered_hash is not null and record_key not in "
-        "(select record_key from shaped))",
+        "(select record_key from compared where record_key is not null))",
     )

@@ -88,10 +88,10 @@ def test_everything_arrives_once_and_a_second_run_sends_nothing(
 def test_within_the_vendors_limits_nothing_is_throttled(
     platform: Start, tmp_path: Path, destination: Destination, stream: Stream
 ) -> None:
-    sandbox = platform(destination.name)
+    changes = {destination.name: {"batch_items": {stream.name: 3}}}
+    sandbox, desk = _prepared(platform, tmp_path, destination, stream, **changes)
     # Tight limits, so that a few records meet them: both must hold at once.
     sandbox.frames[destination.name].windows.change([(4, 0.2), (9, 0.6)])
-    desk = desk_of(sandbox.url, tmp_path, **{destination.name: {"batch_items": {stream.name: 3}}})
     paced = replace(destination, connect=lambda o, s, _: destination.connect(o, s, TIGHT))
     result = desk.deliver(paced, stream, selection_of(desk, destination, stream))
     assert result.calls >= 3
@@ -106,7 +106,8 @@ def test_a_preview_sends_nothing_and_needs_no_key(
     sandbox = platform(destination.name)
     desk = desk_of(sandbox.url, tmp_path, keys={})
     preview = desk.preview(destination, stream, selection_of(desk, destination, stream))
-    assert preview.new > 0
+    # Receipts wait for their contacts, of which nobody has sent any.
+    assert preview.new + preview.waiting > 0
     assert calls_of(sandbox, destination.name) == 0
     assert _states(desk, destination, stream) == {}
 
@@ -146,13 +147,14 @@ def test_a_missing_key_is_named_before_anything_is_sent(
 def test_a_wrong_key_stops_the_run_rejects_nothing_and_is_not_shown(
     platform: Start, tmp_path: Path, witness: Witness, destination: Destination, stream: Stream
 ) -> None:
-    sandbox = platform(destination.name)
+    sandbox, _ = _prepared(platform, tmp_path, destination, stream)
+    calls = calls_of(sandbox, destination.name)
     desk = desk_of(sandbox.url, tmp_path, keys=WRONG_KEYS)
     with pytest.raises(CredentialsError) as caught:
         deliver(desk, destination, stream)
     witness.note(caught.value)
     witness.texts += _reasons(desk)
-    assert calls_of(sandbox, destination.name) <= 2 * destination.limits.in_flight
+    assert calls_of(sandbox, destination.name) - calls <= 2 * destination.limits.in_flight
     assert not {"delivered", "accepted", "in_doubt"} & set(_states(desk, destination, stream))
 
     desk = desk_of(sandbox.url, tmp_path, keys=KEYS)

@@ -125,12 +125,6 @@ NOT_FOR_QUESTIONS = frozenset({
 AT_THE_DOOR = {
     "down": NEXT_RUN, "unreachable": NEXT_RUN, "reset_before": NEXT_RUN, "half_body": NEXT_RUN, "slow": TAKEN,
 }  # fmt: skip
-LOOK_UP = "Voyado: a 200 that says it failed counts as the store itself, and the 404 to its change as done"
-LOGIN = "CRM.COM: a login that gets no answer puts products in doubt that were never sent"
-KNOWN_BUGS = {
-    ("voyado/stores?", "200-with-failure"): LOOK_UP,
-    **{("crmcom/products?", name): LOGIN for name in ("500-and-502", "reset-before", "half-a-body")},
-}
 
 
 @dataclass(frozen=True)
@@ -188,16 +182,8 @@ QUESTIONS = [Target(d, s, PLATFORMS[d.name].asks[s.name]) for d, s in CALLING if
 MATRIX = [(target, name) for target in [*WRITES, *QUESTIONS] for name in CASES if not target.reason_against(name)]
 
 
-def _known_bug(target: str, name: str) -> list[pytest.MarkDecorator]:
-    reason = KNOWN_BUGS.get((target, name))
-    return [pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True)] if reason else []
-
-
 STRUCK = [
-    pytest.param(
-        target, name, id=f"{target.name}-{name}",
-        marks=_known_bug(target.name, name),
-    )
+    pytest.param(target, name, id=f"{target.name}-{name}")
     for target, name in MATRIX if CASES[name].rule["kind"] != "accept_and_forget"
 ]  # fmt: skip
 

@@ -94,10 +94,18 @@ class Session:
         raise refusal(f"CRM.COM: {method}", answer, envelope, secrets=(token,))
 
     def _post(
-        self, method: str, body: Mapping[str, Any], *, timeout: float | None = None, **headers: str
+        self,
+        method: str,
+        body: Mapping[str, Any],
+        *,
+        timeout: float | None = None,
+        changes: bool = True,
+        **headers: str,
     ) -> tuple[Answer, Envelope | None]:
         path = f"{self.options.api_path.strip('/')}/{method}"
-        answer = self.client.call("POST", path, json=body, headers=headers, expect=READ_STATUSES, timeout=timeout)
+        answer = self.client.call(
+            "POST", path, json=body, headers=headers, expect=READ_STATUSES, timeout=timeout, changes=changes
+        )
         return answer, read_envelope(answer)
 
     def _valid_token(self) -> str:
@@ -116,7 +124,7 @@ class Session:
     def _fetch(self) -> None:
         issued_at = self._now()
         body = {"unit": self.options.unit} if self.options.unit else {}
-        answer, envelope = self._post(_LOGIN, body, Authorization=self._basic)
+        answer, envelope = self._post(_LOGIN, body, changes=False, Authorization=self._basic)
         token = envelope.values.get("token") if envelope and is_ok(answer, envelope) else None
         if not isinstance(token, str) or not token:
             raise _no_token(answer, envelope)

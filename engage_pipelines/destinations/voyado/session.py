@@ -89,7 +89,11 @@ def connect(options: VoyadoOptions, secrets: Mapping[str, str], limits: Limits) 
         limits=limits,
         secrets=(key,),
         retry=RetryPolicy(
-            attempts=options.retry_attempts, first_wait=options.retry_first_wait, longest_wait=_LONGEST_WAIT
+            attempts=options.retry_attempts,
+            first_wait=options.retry_first_wait,
+            longest_wait=_LONGEST_WAIT,
+            # Before the first record has used up its tries: then an outage costs waiting, and no record.
+            failures_in_a_row=max(1, options.retry_attempts - 1),
         ),
     )
     return Session(client, options, secrets.get(SFTP_PASSWORD))

@@ -51,6 +51,7 @@ def _send_store(session: Session, payload: bytes) -> Outcome:
 
 def _find(session: Session, external_id: str) -> dict[str, Any] | None:
     answer = session.client.call("GET", _path(external_id), expect={404})
+    raise_if_failed(f"GET {_STORES}", answer)
     return None if answer.status == 404 else answer.json(dict[str, Any])
 
 
@@ -67,6 +68,9 @@ def _update(session: Session, wanted: dict[str, Any], present: dict[str, Any]) -
                 f"Voyado: {_STORES} answered {answer.status} to {session.options.store_update_method}; "
                 "set store_update_method as the tenant's Swagger page says"
             )
+        if answer.status == 404:
+            # It was there a moment ago: the next run looks again.
+            return Outcome("pending", f"{_STORES}: answered 404 {error_name(answer)} to a change")
     return Outcome("delivered", vendor_id=wanted["externalId"])
 
 
