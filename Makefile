@@ -11,10 +11,14 @@ SHOP ?=
 SEED ?=
 MINUTES ?= 5
 READY := $(VENV)/.ready
+PEERS := .venv-bench
+PEERS_READY := $(PEERS)/.ready
+BENCH ?=
+RECORDS ?= 10000000
 SHOP_OPTION := $(if $(SHOP),--shop "$(SHOP)",)
 SEED_OPTION := $(if $(SEED),--seed "$(SEED)",)
 
-.PHONY: help demo dev test check chaos clean lock
+.PHONY: help demo dev test check chaos bench bench-ledger clean lock bench-lock
 
 help:
 	@echo "make demo    the whole loop on loopback, with proof (SHOP=<parquet> for a real shop, RECEIPTS=<n>)"
@@ -22,6 +26,8 @@ help:
 	@echo "make test    all tests"
 	@echo "make check   lint, format, types, floors"
 	@echo "make chaos   random faults and kills, then every row is compared (SEED=<n>, MINUTES=$(MINUTES))"
+	@echo "make bench   side by side with dlt, drt and a bare script (BENCH=\"--quick\", see python -m benchmarks --help)"
+	@echo "make bench-ledger  planning and writing with RECORDS=$(RECORDS) in the ledger, on SQLite and Postgres"
 	@echo "make clean   remove everything that was made here"
 
 demo: $(READY)
@@ -42,9 +48,17 @@ check: $(READY)
 chaos: $(READY)
 	@$(BIN)/python -m engage_pipelines_tests.chaos $(SEED_OPTION) --minutes $(MINUTES) --data $(DATA)/chaos
 
+# The peers live in an environment of their own; the product imports nothing of them.
+bench: $(READY) $(PEERS_READY)
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+# Needs 1.2 kB of disk per record in the temporary folder, which is emptied at the end.
+bench-ledger: $(READY)
+	@$(BIN)/python -m benchmarks.ledger_at_size --records $(RECORDS)
+
 clean:
 	find $(DATA) -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} + 2>/dev/null || true
-	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The lock is complete, so nothing is resolved here: exactly what it names is installed, by hash.
@@ -56,7 +70,22 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
+$(PEERS_READY): benchmarks/requirements.lock
+	@test -d $(PEERS) || { echo "Making $(PEERS)"; $(PYTHON) -m venv $(PEERS); }
+	@echo "Installing the peers (once)"
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r benchmarks/requirements.lock
+	@echo '*' > $(PEERS)/.gitignore
+	@touch $(PEERS_READY)
+
 # For whoever changes pyproject.toml: resolves anew and writes the lock, without the address of any index.
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
 		--no-annotate --no-header --output-file requirements.lock
+
+# The same for the peers: the extra `bench` alone, without what the product needs.
+bench-lock: $(READY)
+	$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print("\n".join(project["optional-dependencies"]["bench"]))' | \
+		$(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --quiet \
+		--no-annotate --no-header --output-file benchmarks/requirements.lock

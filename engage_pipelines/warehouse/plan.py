@@ -221,6 +221,8 @@ def _know(connection: Connection, request: PlanRequest) -> None:
 def _find_needed(connection: Connection, request: PlanRequest) -> None:
     """Find out which of the records that these ones need are there."""
     connection.execute("create temp table needed (needs_key varchar, is_there boolean)")
+    if request.stream.needs is None:
+        return
     query = "select distinct needs_key from shaped where needs_key is not null and skipped_reason is null"
     keys = connection.execute(query).fetchnumpy()["needs_key"].tolist()
     for start in range(0, len(keys), _LOOKUP):
@@ -299,7 +301,12 @@ def _is_read_once(request: PlanRequest) -> bool:
 
 
 def _compare(connection: Connection) -> None:
+    # What is written on the right of a join is looked up there: digests fit into memory, payloads would not.
+    connection.execute("set disabled_optimizers = 'build_side_probe_side'")
+    # Whoever needs an order asks for it; keeping one takes memory.
+    connection.execute("set preserve_insertion_order = false")
     connection.execute(f"create temp table compared as {bare((_HERE / 'compare.sql').read_text())}")
+    connection.execute("reset disabled_optimizers")
 
 
 def _write(connection: Connection, file: Path) -> None:

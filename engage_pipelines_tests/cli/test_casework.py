@@ -146,6 +146,7 @@ def test_nobody_can_be_identified_in_any_list(engage: Engage, sandbox: Sandbox) 
     sandbox.add_fault("aiq", kind="row_errors", share=1.0)
     sandbox.add_fault("voyado", kind="row_errors", route="api/v3/receipts", share=1.0)
     engage("deliver", "aiq", "personas", "--all")
+    engage("deliver", "voyado", "stores", "contacts", "--all")
     engage("deliver", "voyado", "receipts", "--all")
     said = ""
     for arguments in (("rejected", "list"), ("rejected", "list", "--json"), ("status",), ("diverged", "list")):
