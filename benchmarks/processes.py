@@ -62,7 +62,7 @@ def run(command: Sequence[str], *, folder: Path, seconds: float = 1800, **enviro
     peak_bytes = peak.end()
     if status:
         said = (folder / "stderr.txt").read_text(errors="replace")[-2000:]
-        raise ContenderError(f"{' '.join(command[:3])} ended with {status}: {said}")
+        raise ContenderError(f"ended with {status}: {said.replace(str(HOME), '')}")
     lines = (folder / "stdout.txt").read_text().strip().splitlines()
     return Measured(json.loads(lines[-1]), wall, usage, peak_bytes)
 

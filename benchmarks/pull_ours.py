@@ -58,7 +58,7 @@ def main() -> None:
     start, end = given.start.astimezone(UTC), given.end.astimezone(UTC)
     desk = desk_of(given.url, given.folder, start, end, rate=given.rate, in_flight=given.in_flight)
     told = pull_and_load(desk, (start.date(), (end - timedelta(days=1)).date()))
-    sys.stdout.write(json.dumps({**told, "database": str(desk.warehouse.path)}) + "\n")
+    sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from engage_pipelines.warehouse.corrections import ReturnRequest, write_returns
 from engage_pipelines.warehouse.database import Warehouse
 from engage_pipelines.warehouse.load import load_window
 from engage_pipelines.warehouse.load_notes import LoadRequest, LoadResult
-from engage_pipelines.warehouse.plan import Note, PlanRequest, PlanResult, Selection, write_plan
+from engage_pipelines.warehouse.plan import write_plan
+from engage_pipelines.warehouse.plan_request import Note, PlanRequest, PlanResult, Selection
 from engage_pipelines.warehouse.publish import Published, publish
 from engage_pipelines.warehouse.render import Renderer
 from engage_pipelines.warehouse.trace import Receipt, Version, find_receipt

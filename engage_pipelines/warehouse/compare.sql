@@ -1,8 +1,9 @@
 -- What is to be done with each shaped record, against the ledger. Grain and key: record_key. Reader: plan.py.
--- Reads `needed` too: records of other streams that these need, those that the platform holds and those it refused.
--- Reads `shaped`; `held` (what the ledger knows of records that are simply held: digests of key and hash, `k, h`) and
--- `special` (what it knows of all others, whole); `fixes` (payloads that a person has put in the place of the source's), `originals` (what
--- was sent of records in doubt, and may be sent again), and getvariable('policy' | 'is_immutable' | 'elsewhere').
+-- Reads `shaped` and what is known of it: `held` (records that are simply held, as digests of key and hash: `k, h`),
+-- `special` (what the ledger knows of all others, whole), `needed` (records of other streams that these need: those
+-- that the platform holds and those it refused), `fixes` (payloads that a person has put in the place of the source's),
+-- `originals` (what was sent of records in doubt and may be sent again).
+-- Variables: 'policy', 'is_immutable', 'elsewhere'.
 with hashed as (
     select
         s.record_key,
