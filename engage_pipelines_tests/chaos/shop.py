@@ -16,6 +16,8 @@ FIRST_DAY = date(2026, 2, 2)
 # Receipts from here on go to Voyado one by one, the older ones as files.
 GO_LIVE_ON = date(2026, 4, 1)
 LAST_DAY = date(2026, 4, 19)
+# The till touches receipts for some days after they were sold; all of that is past on the last day.
+_LAST_SALES = date(2026, 4, 14)
 HISTORY_MONTHS = ("2026-02", "2026-03")
 
 
@@ -30,7 +32,7 @@ def fill_shop(state: Path, seed: int, *, receipts: int, customers: int, stock: i
         till.store.put([documents.location_document(location(place)) for place in STORES])
         till.store.put([row for entry in catalogue.objects for row in documents.catalog_documents(entry)])
         till.store.put([documents.count_document(count) for count in catalogue.counts[:stock]])
-        for number, visit in enumerate(visits(rng, receipts, FIRST_DAY, LAST_DAY), start=1):
+        for number, visit in enumerate(visits(rng, receipts, FIRST_DAY, _LAST_SALES), start=1):
             made = maker.make(visit, receipts - number)
             till.store.put([documents.order_document(made.order)])
             till.store.put([documents.payment_document(payment) for payment in made.payments])
