@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,8 +76,20 @@ def pull(
         for locations in _groups(entity, location_ids)
     ]
     manifests: list[Manifest] = []
+    is_over = threading.Event()
+
+    def pull_scope(scope: Scope) -> Manifest:
+        if is_over.is_set():
+            # A refused key is refused for every window; the one that failed comes first, and tells why.
+            raise CancelledError
+        try:
+            return _pull_scope(client, entity, spool, scope, now)
+        except BaseException:
+            is_over.set()
+            raise
+
     with ThreadPoolExecutor(max_workers=max(1, client.limits.in_flight)) as pool:
-        futures = [pool.submit(_pull_scope, client, entity, spool, scope, now) for scope in scopes]
+        futures = [pool.submit(pull_scope, scope) for scope in scopes]
         try:
             for future in futures:
                 manifests.append(future.result())
