@@ -76,18 +76,7 @@ def pull(
         for locations in _groups(entity, location_ids)
     ]
     manifests: list[Manifest] = []
-    is_over = threading.Event()
-
-    def pull_scope(scope: Scope) -> Manifest:
-        if is_over.is_set():
-            # A refused key is refused for every window; the one that failed comes first, and tells why.
-            raise CancelledError
-        try:
-            return _pull_scope(client, entity, spool, scope, now)
-        except BaseException:
-            is_over.set()
-            raise
-
+    pull_scope = _until_one_fails(lambda scope: _pull_scope(client, entity, spool, scope, now))
     with ThreadPoolExecutor(max_workers=max(1, client.limits.in_flight)) as pool:
         futures = [pool.submit(pull_scope, scope) for scope in scopes]
         try:
@@ -105,6 +94,23 @@ def pull(
         calls=client.calls - calls,
         seconds=time.monotonic() - began,
     )
+
+
+def _until_one_fails(work: Callable[[Scope], Manifest]) -> Callable[[Scope], Manifest]:
+    """The same work, but none is begun after one has failed: a refused key is refused for every window."""
+    is_over = threading.Event()
+
+    def work_or_leave(scope: Scope) -> Manifest:
+        if is_over.is_set():
+            # The one that failed was begun before this one, so its error is the one that is told.
+            raise CancelledError
+        try:
+            return work(scope)
+        except BaseException:
+            is_over.set()
+            raise
+
+    return work_or_leave
 
 
 def _groups(entity: Entity, location_ids: Sequence[str]) -> list[tuple[str, ...]]:
