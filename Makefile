@@ -18,7 +18,7 @@ RECORDS ?= 10000000
 SHOP_OPTION := $(if $(SHOP),--shop "$(SHOP)",)
 SEED_OPTION := $(if $(SEED),--seed "$(SEED)",)
 
-.PHONY: help demo dev test check chaos bench bench-ledger clean lock bench-lock
+.PHONY: help demo dev test check chaos bench bench-ledger guard clean lock bench-lock
 
 help:
 	@echo "make demo    the whole loop on loopback, with proof (SHOP=<parquet> for a real shop, RECEIPTS=<n>)"
@@ -28,6 +28,7 @@ help:
 	@echo "make chaos   random faults and kills, then every row is compared (SEED=<n>, MINUTES=$(MINUTES))"
 	@echo "make bench   side by side with dlt, drt and a bare script (BENCH=\"--quick\", see python -m benchmarks --help)"
 	@echo "make bench-ledger  planning and writing with RECORDS=$(RECORDS) in the ledger, on SQLite and Postgres"
+	@echo "make guard   has the product become slower, hungrier or chattier? ratios within one run, under a minute"
 	@echo "make clean   remove everything that was made here"
 
 demo: $(READY)
@@ -51,6 +52,9 @@ chaos: $(READY)
 # The peers live in an environment of their own; the product imports nothing of them.
 bench: $(READY) $(PEERS_READY)
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+guard: $(READY)
+	@$(BIN)/python -m benchmarks.guard
 
 # Needs 1.2 kB of disk per record in the temporary folder, which is emptied at the end.
 bench-ledger: $(READY)

@@ -115,8 +115,9 @@ DELIVERERS: dict[str, Callable[[DeliverTask], list[str]]] = {"engage_pipelines":
 
 
 def versions() -> dict[str, dict[str, str]]:
-    """What is installed where: the product's environment and the peers'."""
-    return {name: _versions(python) for name, python in (("product", OURS), ("peers", PEERS))}
+    """What is installed where: the product's environment and, where it is there, the peers'."""
+    environments = {"product": OURS, "peers": PEERS}
+    return {name: _versions(python) for name, python in environments.items() if Path(python).exists()}
 
 
 def _versions(python: str) -> dict[str, str]:

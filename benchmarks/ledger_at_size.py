@@ -26,7 +26,7 @@ from rich.console import Console
 
 from benchmarks.ledger_steps import STEPS
 from benchmarks.ledger_world import build_products, build_receipts, load_postgres, load_sqlite
-from benchmarks.measuring import measure
+from benchmarks.processes import ContenderError, run
 
 _RESULTS = Path(__file__).parent / "results"
 _DATABASES = ("sqlite", "postgres")
@@ -67,7 +67,7 @@ def main() -> int:
     wanted = _arguments()
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="engage-ledger-", dir=wanted.folder) as name:
-        folder = Path(name)
+        folder = Path(name).resolve()
         _timed(f"warehouse of {wanted.records:,} products", lambda: build_products(folder, wanted.records))
         _timed("warehouse of a day's receipts", lambda: build_receipts(folder, wanted.records))
         for database in wanted.databases:
@@ -106,11 +106,12 @@ def _state(database: str, folder: Path) -> Iterator[str]:
 
 
 def _step(step: str, folder: Path, url: str, database: str) -> dict[str, Any]:
-    done = measure([sys.executable, "-m", "benchmarks.ledger_steps", step, str(folder), url])
-    if done.exit_code:
-        raise SystemExit(f"{database} {step} ended with {done.exit_code}")
-    facts: dict[str, Any] = json.loads(done.output)
-    facts |= {
+    command = [sys.executable, "-m", "benchmarks.ledger_steps", step, str(folder), url]
+    try:
+        done = run(command, folder=folder / "said", seconds=3600)
+    except ContenderError as error:
+        raise SystemExit(f"{database} {step} {error}") from error
+    facts = done.result | {
         "peak_bytes": done.peak_bytes, "cpu_seconds": done.cpu_seconds, "process_seconds": done.wall_seconds,
         "load_before": done.load_before,
     }  # fmt: skip

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +37,16 @@ class Measured:
         result: what it printed last, as JSON: `seconds` of the work (imports left out) and whatever else it tells.
         wall_seconds: from start to end of the process.
         cpu_seconds: user and system, children included.
-        peak_bytes: memory of process and children together at its highest.
+        peak_bytes: memory of process and children together at its highest, sampled; never less than the process
+            itself ever held.
+        load_before: processes that wanted to run in the minute before it, on average.
     """
 
     result: dict[str, Any]
     wall_seconds: float
     cpu_seconds: float
     peak_bytes: int
+    load_before: float = 0.0
 
 
 def run(command: Sequence[str], *, folder: Path, seconds: float = 1800, **environment: str) -> Measured:
@@ -51,20 +57,33 @@ def run(command: Sequence[str], *, folder: Path, seconds: float = 1800, **enviro
     """
     folder.mkdir(parents=True, exist_ok=True)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}  # noqa: TID251
-    began = time.monotonic()
+    load, began = os.getloadavg()[0], time.monotonic()
     with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
-        child = subprocess.Popen(  # noqa: S603  our own scripts
-            command, cwd=folder, stdout=out, stderr=err, env={**inherited, "PYTHONPATH": str(HOME), **environment}
-        )
+        try:
+            child = subprocess.Popen(  # noqa: S603  our own scripts
+                command, cwd=folder, stdout=out, stderr=err, env={**inherited, "PYTHONPATH": str(HOME), **environment},
+                start_new_session=True,
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise ContenderError(f"{Path(command[0]).name} is not installed: make bench installs it") from error
         peak = _Peak(child.pid)
         status, usage = _wait(child, seconds)
         wall = time.monotonic() - began
-    peak_bytes = peak.end()
-    if status:
+    peak_bytes = peak.end() or usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    result = _result(folder, status)
+    return Measured(result, wall, usage.ru_utime + usage.ru_stime, peak_bytes, load)
+
+
+def _result(folder: Path, status: int) -> dict[str, Any]:
+    lines = (folder / "stdout.txt").read_text().strip().splitlines()
+    if status or not lines:
         said = (folder / "stderr.txt").read_text(errors="replace")[-2000:]
         raise ContenderError(f"ended with {status}: {said.replace(str(HOME), '')}")
-    lines = (folder / "stdout.txt").read_text().strip().splitlines()
-    return Measured(json.loads(lines[-1]), wall, usage, peak_bytes)
+    try:
+        result: dict[str, Any] = json.loads(lines[-1])
+    except ValueError as error:
+        raise ContenderError(f"told no result: {lines[-1][:200]}") from error
+    return result
 
 
 @contextmanager
@@ -91,15 +110,24 @@ def report_of(url: str) -> dict[str, Any]:
     return told
 
 
-def _wait(child: subprocess.Popen[bytes], seconds: float) -> tuple[int, float]:
-    timer = threading.Timer(seconds, child.kill)
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> tuple[int, resource.struct_rusage]:
+    timer = threading.Timer(seconds, _kill, [child])
     timer.start()
     try:
         _, status, usage = os.wait4(child.pid, 0)
+    except BaseException:
+        _kill(child)
+        raise
     finally:
         timer.cancel()
     child.returncode = os.waitstatus_to_exitcode(status)
-    return child.returncode, usage.ru_utime + usage.ru_stime
+    return child.returncode, usage
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """End a contender and whatever it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 class _Peak:
@@ -119,7 +147,8 @@ class _Peak:
 
     def _watch(self) -> None:
         while not self._over.wait(_SAMPLE_SECONDS):
-            self._highest = max(self._highest, _memory_of(_family(self._pid)))
+            # The process's own record too: what it held between two looks counts.
+            self._highest = max(self._highest, _memory_of(_family(self._pid)), _field(self._pid, "status", "VmHWM"))
 
 
 def _family(pid: int) -> list[int]:
@@ -136,12 +165,13 @@ def _memory_of(pids: list[int]) -> int:
         fields = _read(Path(f"/proc/{pids[0]}/statm")).split()
         return int(fields[1]) * _PAGE if fields else 0
     # Forked children share pages with their parent: each page must count once.
-    return sum(_proportional(pid) for pid in pids)
+    return sum(_field(pid, "smaps_rollup", "Pss") for pid in pids)
 
 
-def _proportional(pid: int) -> int:
-    for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
-        if line.startswith("Pss:"):
+def _field(pid: int, file: str, name: str) -> int:
+    """A size that the system tells of a process, in bytes."""
+    for line in _read(Path(f"/proc/{pid}/{file}")).splitlines():
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return 0
 

@@ -111,6 +111,7 @@ class Door:
     most_in_flight: int = 0
     first: float = 0.0
     last: float = 0.0
+    clock: Callable[[], float] = time.monotonic
     _recent: deque[float] = field(default_factory=deque)
 
     def answer(self, path: bytes, body: bytes) -> Answer:
@@ -118,7 +119,7 @@ class Door:
         if path == b"/_report":
             return 200, [json.dumps(self.report()).encode()]
         self.calls += 1
-        self.last = time.monotonic()
+        self.last = self.clock()
         self.first = self.first or self.last
         if self.rate and not self._is_allowed(self.last):
             self.refused += 1

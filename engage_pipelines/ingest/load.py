@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +14,12 @@ from engage_pipelines.connector import Entity, Source, Window
 from engage_pipelines.errors import IncompleteError
 from engage_pipelines.ingest.spool import Manifest, Spool
 from engage_pipelines.state import Bookmarks
-from engage_pipelines.warehouse import LoadRequest, LoadResult, Warehouse, load_window
+from engage_pipelines.warehouse import LoadRequest, LoadResult, Warehouse, load_windows, loaded_already
 
 Progress = Callable[[int, int], None]
 OnWindow = Callable[[Window, LoadResult], None]
+
+_NOTHING = LoadResult(records=0, changed=0, quarantined=0, missing=0, unknown_fields=(), rows={})
 
 
 @dataclass(slots=True)
@@ -57,10 +60,12 @@ def load(
     now: Callable[[], datetime],
     progress: Progress,
     on_window: OnWindow,
+    only_new: bool = False,
 ) -> Loaded:
     """Load the finished spools whose window overlaps `[start, end)`.
 
-    Each window is one transaction; the bookmark follows it. `on_window` hears of each as it commits.
+    Each window is one transaction; the bookmark follows it. `on_window` hears of each as it commits. With `only_new`
+    a spool that core has as it is, is not read again.
 
     Raises:
         IncompleteError: the till lists records that were not pulled; the windows before and after are
@@ -69,18 +74,20 @@ def load(
     began = time.monotonic()
     spools = _overlapping(Spool(lake, source.name, entity.name), entity, start, end)
     loaded, gaps = Loaded(), []
-    for position, (folder, manifest) in enumerate(spools, start=1):
-        request = _request(source, entity, lake, folder, manifest, variables)
-        result = load_window(warehouse, request, now=now())
-        loaded.add(result)
-        if result.missing:
-            gaps.append(f"{manifest.window_start:%Y-%m-%d}..{manifest.window_end:%Y-%m-%d} ({result.missing})")
-        elif not gaps:
-            bookmarks.advance(
-                source.name, entity.name, manifest.location_ids, manifest.window_start, manifest.window_end
-            )
-        on_window(request.window, result)
-        progress(position, len(spools))
+    requests = [_request(source, entity, lake, folder, manifest, variables) for folder, manifest in spools]
+    # Closed here: after a failure nobody else would close the warehouse before the error is dealt with.
+    known = loaded_already(warehouse, requests) if only_new else set()
+    fresh = [request for request in requests if request.load_id not in known]
+    with closing(load_windows(warehouse, fresh, now=now)) as results:
+        for position, request in enumerate(requests, start=1):
+            window, result = request.window, _NOTHING if request.load_id in known else next(results)
+            loaded.add(result)
+            if result.missing:
+                gaps.append(f"{window.start:%Y-%m-%d}..{window.end:%Y-%m-%d} ({result.missing})")
+            elif not gaps:
+                bookmarks.advance(source.name, entity.name, request.location_ids, window.start, window.end)
+            on_window(window, result)
+            progress(position, len(requests))
     loaded.seconds = time.monotonic() - began
     if gaps:
         raise IncompleteError(

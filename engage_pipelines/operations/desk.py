@@ -196,7 +196,10 @@ class Desk:
         *,
         reread: bool = False,
     ) -> Loaded:
-        """Load what was pulled of the days `first..last`, with `reread` all that a pull with `reread` brings."""
+        """Load what was pulled of the days `first..last`.
+
+        With `reread` that is all that a pull with `reread` brings; what is loaded already is then left alone.
+        """
         variables = {**self.settings.sql_variables, **self.source_options(source).model_dump()}
         start, end = self.range_of(days)
         if reread:
@@ -216,6 +219,7 @@ class Desk:
             now=self.now,
             progress=self.reporter(f"core/{entity.name}"),
             on_window=on_window,
+            only_new=reread,
         )
 
     def deliver(

@@ -1,14 +1,16 @@
 """The Dagster instance's storage: SQLite under the data folder, or Postgres when a variable says so.
 
 dagster.yaml has no conditionals, so this class chooses (DAGSTER_POSTGRES_URL, see `settings.instance_url`).
-For SQLite it also writes bursts of events in one transaction: a backfill of 730 days notes thousands of
-partitions, and a commit each would take longer than the work.
+For SQLite it also keeps its files open between events, where Dagster's own storage opens, prepares and closes them
+for each one, and writes bursts of events in one transaction: a backfill of 730 days notes thousands of partitions, and
+a commit each would take longer than the work.
 
 It leans on Dagster's own storage classes; `test_instance_storage` notices when they change.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,19 +22,26 @@ from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._core.storage.sql import create_engine
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
 from engage_pipelines.settings import instance_home, instance_url
 
+# Files kept open: the index, the run under way and some that people look at. There is a file per run.
+_FILES_KEPT = 8
+
 
 class BurstEventLogStorage(SqliteEventLogStorage):
-    """SQLite event log that can hold its two files open for a burst of events."""
+    """SQLite event log that keeps the files it used last open, and can write a burst of events at once."""
 
     _held: dict[str, Any]
+    _engines: OrderedDict[str, Any]
 
     def __init__(self, base_dir: str) -> None:
         self._held = {}
+        self._engines = OrderedDict()
         super().__init__(base_dir)
 
     @contextmanager
@@ -41,8 +50,38 @@ class BurstEventLogStorage(SqliteEventLogStorage):
         if held is not None:
             yield held
             return
-        with super()._connect(shard) as connection:
+        with self._db_lock, self._engine(shard).begin() as connection:
             yield connection
+
+    def _engine(self, shard: str) -> Any:
+        """The open file of a run or of the index; the one that was not used for longest makes room for it."""
+        if shard not in self._engines:
+            engine = create_engine(
+                self.conn_string_for_shard(shard), connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+            )
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            self._engines[shard] = engine
+        self._engines.move_to_end(shard)
+        while len(self._engines) > _FILES_KEPT:
+            self._engines.popitem(last=False)[1].dispose()
+        return self._engines[shard]
+
+    def wipe(self) -> None:
+        """Remove everything; the files go, so none may stay open."""
+        self._close_files()
+        super().wipe()
+
+    def dispose(self) -> None:
+        """Close all files."""
+        super().dispose()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        with self._db_lock:
+            while self._engines:
+                self._engines.popitem()[1].dispose()
 
     @contextmanager
     def burst(self, run_id: str) -> Iterator[None]:
@@ -54,7 +93,7 @@ class BurstEventLogStorage(SqliteEventLogStorage):
             stack.callback(setattr, self, "_db_lock", lock)
             stack.callback(self._held.clear)
             for shard in (run_id, INDEX_SHARD_NAME):
-                connection = stack.enter_context(super()._connect(shard))
+                connection = stack.enter_context(self._engine(shard).begin())
                 self._held[shard] = connection
             yield
 

@@ -56,8 +56,11 @@ _SETTLE_IN = {
     "(record_key text, state text, reason text, vendor_code text, vendor_id text) "
     "where destination = :destination and stream = :stream and deliveries.record_key = given.record_key",
 }
-
-
+# What became of all of them is the same, as with a file that was handed over: one statement for the whole batch.
+_SETTLE_ALIKE = (
+    f"update deliveries set {_SETTLED.format(d='', **_BOUND)} where destination = :destination and stream = :stream "
+    "and record_key in (select value from json_each(:keys))"
+)
 _TAKEN_BACK = sa.text(
     "update deliveries set state = 'pending', delivered_hash = null, delivered_at = null, delivered_batch_id = null, "
     "correction_count = :correction_count, reason = 'changed after delivery, taken back by a return', "
@@ -134,6 +137,9 @@ def note_outcomes(
     statement = _SETTLE_IN[connection.dialect.name]
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text(statement), {**common, "rows": json.dumps(rows)})
+    elif len(rows) > 1 and all(_is_alike(row, rows[0]) for row in rows):
+        keys = json.dumps([row["record_key"] for row in rows])
+        connection.exec_driver_sql(_SETTLE_ALIKE, {**common, **rows[0], "keys": keys})
     else:
         # The driver's own form: naming the parameters of each row anew would cost more than the update.
         connection.exec_driver_sql(statement, [{**common, **row} for row in rows])
@@ -178,6 +184,10 @@ def _bounded(outcome: Settlement) -> dict[str, Any]:
         "record_key": outcome.record_key, "state": outcome.state, "reason": _cut(outcome.reason, 400),
         "vendor_code": _cut(outcome.vendor_code, 64), "vendor_id": _cut(outcome.vendor_id, 128),
     }  # fmt: skip
+
+
+def _is_alike(row: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(row[name] == other[name] for name in _BOUND)
 
 
 def _cut(text: str | None, length: int) -> str | None:

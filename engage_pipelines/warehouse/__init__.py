@@ -1,7 +1,7 @@
 """The DuckDB file, and the only room that imports duckdb: load, plan, publish, books.
 
 Writers own `engage.duckdb` (and `private.duckdb`, which holds the columns that identify people) and open
-them only for the length of one transaction, never across a network call. Analysts open the published copy.
+them only for one transaction or a few seconds of them, never across a network call. Analysts open the published copy.
 """
 
 from engage_pipelines.warehouse.books import (
@@ -17,8 +17,8 @@ from engage_pipelines.warehouse.books import (
 )
 from engage_pipelines.warehouse.corrections import ReturnRequest, write_returns
 from engage_pipelines.warehouse.database import Warehouse
-from engage_pipelines.warehouse.load import load_window
-from engage_pipelines.warehouse.load_notes import LoadRequest, LoadResult
+from engage_pipelines.warehouse.load import load_window, load_windows
+from engage_pipelines.warehouse.load_notes import LoadRequest, LoadResult, loaded_already
 from engage_pipelines.warehouse.plan import write_plan
 from engage_pipelines.warehouse.plan_request import Note, PlanRequest, PlanResult, Selection
 from engage_pipelines.warehouse.publish import Published, publish
@@ -46,6 +46,8 @@ __all__ = [
     "find_receipt",
     "incomplete_windows",
     "load_window",
+    "load_windows",
+    "loaded_already",
     "payments_apart",
     "publish",
     "quarantine_counts",

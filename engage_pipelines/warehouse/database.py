@@ -1,4 +1,4 @@
-"""Opening the warehouse: one process at a time, for the length of one transaction.
+"""Opening the warehouse: one process at a time, for one transaction or a few seconds of them.
 
 A connection is an empty in-memory database with two files attached: `warehouse` (published) and `private`
 (the columns that identify people, never published). Views in `core` and `ops` show every table whole, so
@@ -7,8 +7,10 @@ a mapping reads `core.customers` without knowing that it lives in two files.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ Connection = duckdb.DuckDBPyConnection
 
 # 2.0 writes files that 1.5 cannot open; analysts' tools are on 1.5 for a while yet.
 STORAGE_VERSION = "v1.5.0"
+# Merging costs the same for one window as for ten.
+_LOG_BEFORE_MERGING = "64MB"
 
 
 class Warehouse:
@@ -78,6 +82,15 @@ class Warehouse:
                 connection.close()
 
     @contextmanager
+    def sitting(self) -> Iterator[Sitting]:
+        """Open the files under the lock for several transactions.
+
+        A commit is on disk at once, in the log beside the file; closing merges that into the file, for all of them.
+        """
+        with self.connection() as connection:
+            yield Sitting(connection)
+
+    @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Open the files and run one transaction: all of it, or nothing."""
         with self.connection() as connection, all_or_nothing(connection):
@@ -95,6 +108,24 @@ class Warehouse:
         for table in TABLES:
             home = "private" if table.is_personal else "warehouse"
             connection.execute(f"create view {table.full_name} as select * from {home}.{table.full_name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """The files, open; begun at a moment of the monotonic clock."""
+
+    _connection: Connection
+    began: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection with temporary tables and variables of its own; several may be in use in several threads."""
+        connection = self._connection.cursor()
+        try:
+            connection.execute("set TimeZone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
 
 
 @contextmanager

@@ -1,33 +1,23 @@
-"""Loading one pulled window: raw records in, core rows out, in one transaction.
+"""Loading pulled windows: each is staged, then written in one transaction; the next ones are staged meanwhile.
 
-The order: read typed -> newest version per record -> checks -> map -> required columns -> replace by key
--> note the load. A record that cannot become a row goes to quarantine and stops nothing else. A record
-that core already has in this or a later version is left alone, so windows may be loaded in any order and
-any number of times.
+Rows are replaced by key, and the load is noted in the same transaction. Windows may be loaded in any order and any
+number of times: what core already has in this or a later version is left alone.
 """
 
 from __future__ import annotations
 
-import json
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import duckdb
 
 from engage_pipelines.connector import Entity
-from engage_pipelines.model import TABLE_BY_NAME, Table
-from engage_pipelines.warehouse.database import (
-    Connection,
-    Warehouse,
-    all_or_nothing,
-    bare,
-    count_of,
-    quoted,
-    register_currencies,
-    set_variables,
-)
+from engage_pipelines.model import Table
+from engage_pipelines.warehouse.database import Connection, Sitting, Warehouse, all_or_nothing, count_of
 from engage_pipelines.warehouse.load_notes import (
-    LARGEST_RECORD,
     LoadRequest,
     LoadResult,
     note_completeness,
@@ -36,197 +26,163 @@ from engage_pipelines.warehouse.load_notes import (
     note_versions,
     unknown_fields,
 )
-from engage_pipelines.warehouse.structure import as_text, column_types, leaf_count, wrong_shape
+from engage_pipelines.warehouse.staging import core_tables, leave_out_written, stage
+
+# Windows that are staged while one is written; the rows of each are in memory.
+_AHEAD = 1
+# Others want to open the files too: they are closed after so many seconds, and stay so for as long as a waiting
+# process needs to notice.
+_LONGEST_SITTING = 5.0
+_BREATH = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one transaction writes: a window's rows in one of the two files."""
+
+    request: LoadRequest
+    database: str
+
+
+@dataclass(slots=True)
+class _Staged:
+    """A part whose rows are in temporary tables of its connection."""
+
+    part: _Part
+    connection: Connection
+    records: int
+    unknown_fields: tuple[str, ...]
 
 
 def load_window(warehouse: Warehouse, request: LoadRequest, *, now: datetime) -> LoadResult:
     """Load one spool; running it again changes nothing."""
-    personal = [TABLE_BY_NAME[f"core.{name}"] for name in request.entity.tables]
-    if any(table.is_personal for table in personal):
-        # One transaction can write one file only. The private one goes first: what it has too much after a
-        # crash is replaced by the repeat, which happens because the load is noted in the other one.
-        with warehouse.connection() as connection:
-            _read(connection, request)
-            with all_or_nothing(connection):
-                _stage(connection, request, "private")
-                for table in personal:
-                    if table.is_personal:
-                        _replace(connection, "private", table)
-    with warehouse.connection() as connection:
-        records = _read(connection, request)
-        with all_or_nothing(connection):
-            _stage(connection, request, "warehouse")
-            rows = {table.name: _replace(connection, "warehouse", table) for table in personal}
-            quarantined = note_quarantine(connection, request, now)
-            missing = note_completeness(connection, request, now) if request.proofs else 0
-            if "transactions" in rows:
-                note_versions(connection, now)
-            result = LoadResult(records, next(iter(rows.values())), quarantined, missing, unknown_fields(request), rows)
-            note_load(connection, request, result, now)
+    (result,) = load_windows(warehouse, [request], now=lambda: now)
     return result
 
 
-def _read(connection: Connection, request: LoadRequest) -> int:
-    """Read the spool into temporary tables; before the transaction, which a value that does not fit would break."""
-    _prepare(connection, request)
-    _read_records(connection, request)
-    entity = request.entity
-    records = count_of(connection, "select count(*) from pulled")
-    if request.proofs:
-        connection.execute("create temp table landed_ids as select id, location_id from pulled")
-    if count_of(connection, f"select count(distinct {entity.record_id}) from pulled") == records:
-        # The usual case: nothing came twice, so there is no need for a second copy in memory.
-        connection.execute("alter table pulled rename to raw")
-    else:
-        connection.execute(
-            f"create temp table raw as select * from pulled qualify ({entity.record_id}) is null or row_number() "
-            f"over (partition by {entity.record_id} order by {entity.newest} desc nulls last) = 1"
-        )
-        connection.execute("drop table pulled")
-    return records + count_of(connection, "select count(*) from quarantined")
+def load_windows(
+    warehouse: Warehouse, requests: Sequence[LoadRequest], *, now: Callable[[], datetime]
+) -> Generator[LoadResult]:
+    """Load spools one after the other; yields the result of each when it is committed.
+
+    The files are open, and closed to others, while a result is looked at.
+    """
+    parts = deque(part for request in requests for part in _parts(request))
+    while parts:
+        with warehouse.sitting() as sitting, _Stagers(sitting) as stagers:
+            yield from _load_for_a_while(stagers, parts, now)
+        if parts:
+            time.sleep(_BREATH)
 
 
-def _prepare(connection: Connection, request: LoadRequest) -> None:
-    set_variables(connection, request.variables)
-    register_currencies(connection)
-    connection.execute(
-        "create temp table stores as select store_id, source, source_store_id, time_zone, currency, "
-        "country_code from core.stores"
-    )
-    connection.execute("create temp table quarantined (record_id varchar, reason varchar)")
+def _parts(request: LoadRequest) -> Iterator[_Part]:
+    # One transaction can write one file only. The private one goes first: what it has too much after a
+    # crash is replaced by the repeat, which happens because the load is noted in the other one.
+    if any(table.is_personal for table in core_tables(request.entity)):
+        yield _Part(request, "private")
+    yield _Part(request, "warehouse")
 
 
-def _read_records(connection: Connection, request: LoadRequest) -> None:
-    structure = json.loads((request.folder / request.entity.structure).read_text())
-    files = [str(request.records)]
-    try:
-        connection.execute(
-            f"create temp table pulled as select * from read_json(?, format = 'newline_delimited', "
-            f"columns = {column_types(structure)}, maximum_object_size = {LARGEST_RECORD})",
-            [files],
-        )
-    except duckdb.InvalidInputException:
-        _read_one_by_one(connection, structure, files)
+class _Stagers:
+    """Stages parts in threads of their own, each on a connection of its own, and gives them back in order."""
+
+    def __init__(self, sitting: Sitting) -> None:
+        self._sitting = sitting
+        self._open = ExitStack()
+        self._pool = ThreadPoolExecutor(_AHEAD, thread_name_prefix="stage")
+        self._ahead: deque[tuple[Future[_Staged], int]] = deque()
+        self.written: list[str] = []
+
+    def __enter__(self) -> _Stagers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._open.close()
+
+    def ask_for(self, parts: deque[_Part]) -> None:
+        """Begin with the next parts, unless enough are under way or it is time to let others in."""
+        is_time = time.monotonic() - self._sitting.began > _LONGEST_SITTING
+        while parts and len(self._ahead) < _AHEAD and not is_time:
+            connection = self._open.enter_context(self._sitting.connection())
+            future = self._pool.submit(_stage, connection, parts.popleft())
+            self._ahead.append((future, len(self.written)))
+
+    def next(self) -> tuple[_Staged, Sequence[str]] | None:
+        """The next part, and the loads that were written since its staging began."""
+        if not self._ahead:
+            return None
+        future, known = self._ahead.popleft()
+        return future.result(), self.written[known:]
 
 
-def _stage(connection: Connection, request: LoadRequest, database: str) -> None:
-    _run_checks(connection, request)
-    _map(connection, request, database=database)
+def _load_for_a_while(stagers: _Stagers, parts: deque[_Part], now: Callable[[], datetime]) -> Iterator[LoadResult]:
+    stagers.ask_for(parts)
+    while (found := stagers.next()) is not None:
+        staged, written = found
+        stagers.ask_for(parts)
+        result = _write(staged, written, now())
+        staged.connection.close()
+        stagers.written.append(staged.part.request.load_id)
+        if result is not None:
+            yield result
 
 
-def _read_one_by_one(connection: Connection, structure: dict[str, Any], files: list[str]) -> None:
-    """The slow path: a value does not fit its type, so find the records it is in and keep the others."""
-    connection.execute(
-        f"create temp table texts as select row_number() over () as line, json, "
-        f"json_transform(json, '{json.dumps(structure)}') as typed, "
-        f"json_transform(json, '{json.dumps(as_text(structure))}') as untyped "
-        f"from read_ndjson_objects(?, maximum_object_size = {LARGEST_RECORD})",
-        [files],
-    )
-    connection.execute(
-        f"create temp table misfits as select line from texts where {wrong_shape(structure, 'json')} "
-        f"or {leaf_count(structure, 'typed')} <> {leaf_count(structure, 'untyped')}"
-    )
-    connection.execute(
-        "insert into quarantined select coalesce(json ->> 'id', 'line ' || line), "
-        "'a value does not fit its documented type' from texts where line in (from misfits)"
-    )
-    connection.execute(
-        "create temp table pulled as select unnest(typed) from texts where line not in (from misfits) order by line"
-    )
+def _stage(connection: Connection, part: _Part) -> _Staged:
+    records = stage(connection, part.request, part.database)
+    unknown = unknown_fields(part.request) if part.database == "warehouse" else ()
+    return _Staged(part, connection, records, unknown)
 
 
-def _run_checks(connection: Connection, request: LoadRequest) -> None:
-    sql = (request.folder / request.entity.checks).read_text()
-    connection.execute(
-        f"insert into quarantined select coalesce(record_id, 'record without id'), reason from ({bare(sql)})"
-    )
-    _drop_quarantined(connection, request.entity)
+def _write(staged: _Staged, written: Sequence[str], now: datetime) -> LoadResult | None:
+    """Write a part; the part of the published file gives the window's result."""
+    connection, request, database = staged.connection, staged.part.request, staged.part.database
+    entity, tables = request.entity, core_tables(request.entity)
+    with all_or_nothing(connection):
+        if entity.windowed:
+            leave_out_written(connection, entity, database, written)
+        if database == "private":
+            _replace(connection, entity, database, [table for table in tables if table.is_personal])
+            return None
+        rows = _replace(connection, entity, database, tables)
+        quarantined = note_quarantine(connection, request, now)
+        missing = note_completeness(connection, request, now) if request.proofs else 0
+        if "transactions" in rows:
+            note_versions(connection, now)
+        changed = next(iter(rows.values()))
+        result = LoadResult(staged.records, changed, quarantined, missing, staged.unknown_fields, rows)
+        note_load(connection, request, result, now)
+    return result
 
 
-def _drop_quarantined(connection: Connection, entity: Entity) -> None:
-    connection.execute(
-        f"delete from raw where ({entity.record_id}) is null "
-        f"or ({entity.record_id}) in (select record_id from quarantined)"
-    )
-
-
-def _map(connection: Connection, request: LoadRequest, *, database: str) -> None:
-    entity = request.entity
-    names = list(entity.tables)
-    for position, name in enumerate(names):
-        table = TABLE_BY_NAME[f"core.{name}"]
-        _map_table(connection, request, table)
-        if position == 0 and entity.windowed:
-            _forget_known_versions(connection, entity, table, database)
-    _quarantine_missing(connection, request, [TABLE_BY_NAME[f"core.{name}"] for name in names])
-
-
-def _map_table(connection: Connection, request: LoadRequest, table: Table) -> None:
-    sql = (request.folder / request.entity.tables[table.name]).read_text()
-    columns = ", ".join(
-        f'cast({quoted(request.load_id)} as varchar) as "load_id"'
-        if c.name == "load_id"
-        else f'cast("{c.name}" as {c.duckdb_type}) as "{c.name}"'
-        for c in table.columns
-    )
-    connection.execute(f"create temp table staged_{table.name} as select {columns} from ({bare(sql)})")
-
-
-def _forget_known_versions(connection: Connection, entity: Entity, main: Table, database: str) -> None:
-    """Leave records alone that core has in this or a later version; only the others are mapped further."""
-    newer = "known.modified_at > staged.modified_at"
-    same = "known.modified_at = staged.modified_at"
-    if "version" in main.column_names:
-        same += " and known.version >= staged.version"
-    connection.execute(
-        f"create temp table known_versions as select staged.{main.key[0]} as key, staged.{_source_id(main)} as id "
-        f"from staged_{main.name} as staged join {database}.{main.full_name} as known using ({main.key[0]}) "
-        f"where {newer} or ({same})"
-    )
-    connection.execute(f"delete from staged_{main.name} where {main.key[0]} in (select key from known_versions)")
-    connection.execute(
-        f"delete from raw where cast(({entity.record_id}) as varchar) in (select id from known_versions)"
-    )
-
-
-def _source_id(table: Table) -> str:
-    return next(n for n in table.column_names if n.startswith("source_") and n.endswith("_id"))
-
-
-def _quarantine_missing(connection: Connection, request: LoadRequest, tables: list[Table]) -> None:
-    """A record whose row, or any child row, lacks a required column is quarantined whole."""
-    main = tables[0]
-    owner = main.key[0]
-    connection.execute("create temp table unusable (owner varchar, reason varchar)")
+def _replace(connection: Connection, entity: Entity, database: str, tables: Sequence[Table]) -> dict[str, int]:
+    """Put the staged rows in the place of older ones; gives the rows per table."""
     for table in tables:
-        for column in table.required:
+        if entity.windowed or table.parent:
+            _delete_replaced(connection, entity, database, table)
+        else:
+            keys = ", ".join(table.key)
             connection.execute(
-                f"insert into unusable select distinct {owner}, 'missing {column}' "
-                f'from staged_{table.name} where "{column}" is null'
+                f"delete from {database}.{table.full_name} where ({keys}) in (select ({keys}) from staged_{table.name})"
             )
-    if not count_of(connection, "select count(*) from unusable"):
-        return
-    prefix = f"{request.source}:"
-    connection.execute(
-        "insert into quarantined select case when starts_with(owner, ?) then substr(owner, ?) else owner end, "
-        "min(reason) from unusable group by owner",
-        [prefix, len(prefix) + 1],
-    )
-    for table in tables:
-        connection.execute(f"delete from staged_{table.name} where {owner} in (select owner from unusable)")
+    return {table.name: _insert(connection, database, table) for table in tables}
 
 
-def _replace(connection: Connection, database: str, table: Table) -> int:
-    """Replace rows by key (by parent where a load brings all rows of a parent)."""
-    main = f"staged_{table.name}"
-    columns = ", ".join(f'"{c}"' for c in (table.column_names if database == "private" else table.public_column_names))
-    key = f"({', '.join(table.key)})" if len(table.key) > 1 else table.key[0]
-    if table.parent:
-        key, main = table.parent, "staged_transactions"
-    connection.execute(
-        f"delete from {database}.{table.full_name} where {key} in (select {key.strip('()')} from {main})"
-    )
+def _delete_replaced(connection: Connection, entity: Entity, database: str, table: Table) -> None:
+    """Delete the rows of records that core has in an older version, children with their parents.
+
+    Most windows bring new records only; then no large table is searched.
+    """
+    main = core_tables(entity)[0]
+    owner = main.key[0]
+    replaced = f"select key from replaced where key in (select {owner} from staged_{main.name})"
+    if count_of(connection, f"select count(*) from ({replaced})"):
+        connection.execute(f"delete from {database}.{table.full_name} where {owner} in ({replaced})")
+
+
+def _insert(connection: Connection, database: str, table: Table) -> int:
+    names = table.column_names if database == "private" else table.public_column_names
+    columns = ", ".join(f'"{name}"' for name in names)
     connection.execute(
         f"insert into {database}.{table.full_name} ({columns}) select {columns} from staged_{table.name}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,10 +17,12 @@ import pyarrow as pa
 
 from engage_pipelines.connector import Entity, Window
 from engage_pipelines.model import TABLE_BY_NAME
-from engage_pipelines.warehouse.database import Connection, bare, count_of, quoted
+from engage_pipelines.warehouse.database import Connection, Warehouse, bare, count_of, quoted
 
-# 16 MiB: a wholesale order with thousands of lines is one JSON object; DuckDB sets aside twice this per thread.
+# 16 MiB: a wholesale order with thousands of lines is one JSON object.
 LARGEST_RECORD = 16 * 1024 * 1024
+# The second question is answered in a few fields per record.
+_LARGEST_PROOF = 1024 * 1024
 # Records that are looked through for fields that the mapping does not know.
 _SAMPLE = 1000
 
@@ -105,16 +107,18 @@ def note_quarantine(connection: Connection, request: LoadRequest, now: datetime)
     return count_of(connection, "select count(distinct record_id) from quarantined")
 
 
-def note_completeness(connection: Connection, request: LoadRequest, now: datetime) -> int:
-    """Compare what landed with what the till lists, location by location; gives the records missing."""
-    proof = request.entity.proof
-    if proof is None or request.proofs is None:
-        return 0
+def list_proofs(connection: Connection, request: LoadRequest) -> None:
+    """Read the answer to the second question into the temporary table `listed`."""
     connection.execute(
         "create temp view proof as select json as record from read_ndjson_objects("
-        f"{quoted(request.proofs)}, maximum_object_size = {LARGEST_RECORD})"
+        f"{quoted(request.proofs)}, maximum_object_size = {_LARGEST_PROOF})"
     )
-    connection.execute(f"create temp table listed as {bare((request.folder / proof).read_text())}")
+    sql = (request.folder / str(request.entity.proof)).read_text()
+    connection.execute(f"create temp table listed as {bare(sql)}")
+
+
+def note_completeness(connection: Connection, request: LoadRequest, now: datetime) -> int:
+    """Compare what landed with what the till lists, location by location; gives the records missing."""
     # What an earlier pull of a part of this window found is answered by this one.
     connection.execute(
         "delete from warehouse.ops.completeness where load_id = ? or (source = ? and entity = ? and "
@@ -158,10 +162,28 @@ def unknown_fields(request: LoadRequest) -> tuple[str, ...]:
 
 def note_versions(connection: Connection, now: datetime) -> None:
     """Add the versions of receipts that this load brought; a version that is known already stays as it is."""
-    connection.execute(
-        "insert into warehouse.ops.versions (transaction_id, modified_at, version, status, total_amount, load_id, "
-        "loaded_at) select transaction_id, modified_at, version, status, total_amount, load_id, ? "
-        "from staged_transactions as s where not exists (from warehouse.ops.versions as v where "
-        "v.transaction_id = s.transaction_id and v.modified_at = s.modified_at and v.version = s.version)",
-        [now],
+    columns = "transaction_id, modified_at, version, status, total_amount, load_id"
+    brought = (
+        f"insert into warehouse.ops.versions ({columns}, loaded_at) select {columns}, ? from staged_transactions as s"
     )
+    connection.execute(f"{brought} where transaction_id not in (select key from replaced)", [now])
+    # Only a receipt that core had before can have a version that is known.
+    if count_of(connection, "select count(*) from replaced"):
+        connection.execute(
+            f"{brought} where transaction_id in (select key from replaced) and not exists (from warehouse.ops.versions "
+            "as v where v.transaction_id = s.transaction_id and v.modified_at = s.modified_at "
+            "and v.version = s.version)",
+            [now],
+        )
+
+
+def loaded_already(warehouse: Warehouse, requests: Sequence[LoadRequest]) -> set[str]:
+    """The load ids of those whose spool is in core as it is: whole, and with nothing in quarantine."""
+    with warehouse.connection() as connection:
+        rows = connection.execute(
+            "with asked as (select unnest(?::varchar[]) as load_id, unnest(?::timestamptz[]) as pulled_at) "
+            "select load_id from ops.loads join asked using (load_id, pulled_at) where quarantined_count = 0 "
+            "and load_id not in (select load_id from ops.completeness where not is_complete)",
+            [[request.load_id for request in requests], [request.pulled_at for request in requests]],
+        ).fetchall()
+    return {row[0] for row in rows}

@@ -2,13 +2,20 @@
 
 The stream's SQL runs inside the warehouse, its payloads are hashed and joined with the ledger there, and
 only what has to be sent leaves, as a Parquet file. So the warehouse is free again before the first call.
+
+Many receipts are planned in slices, some side by side (see `slices.py`). What all slices share lies in tables of the
+frame, what is of one slice in temporary ones of its cursor.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from queue import SimpleQueue
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,9 +23,8 @@ import pyarrow.compute as pc
 from engage_pipelines.warehouse.corrections import rename_corrected
 from engage_pipelines.warehouse.database import Connection, Warehouse, bare, count_of, quoted, set_variables
 from engage_pipelines.warehouse.plan_request import Note, PlanRequest, PlanResult
+from engage_pipelines.warehouse.slices import ROW_GROUP, Slice, find_cuts, find_slices, look_at, narrow, pieces, within
 
-# Receipts shaped at once; lists of lines cannot leave memory while they are gathered.
-_SLICE = 10_000
 # Records that the ledger is asked for at once.
 _LOOKUP = 50_000
 _KEYS = {
@@ -42,50 +48,177 @@ _SHAPED = {
 }  # fmt: skip
 _CAST = ", ".join(f"{name}::{kind} as {name}" for name, kind in _SHAPED.items())
 _UNTYPED = f"select {', '.join(f'null as {name}' for name in _SHAPED)} where false"
+_TO_SEND = (
+    "select record_key, payload, payload_hash, weight, is_in_doubt, changed_to from {compared} "
+    "where starts_with(action, 'send_') order by record_key"
+)
+_HELD = "k uhugeint, h uhugeint"
+# What is still asked of a record after its slice: the columns of `compare.sql` that notes and counts read.
+_COMPARED = (
+    "record_key varchar, action varchar, payload varchar, payload_hash varchar, known_state varchar, "
+    "known_hash varchar, skipped_reason varchar, rejected_reason varchar, is_elsewhere boolean, is_simply_held boolean"
+)
+_KEPT = (
+    "record_key, action, if(action = 'rejected', payload, null) as payload, "
+    "if(starts_with(action, 'send_'), null, payload_hash) as payload_hash, known_state, known_hash, skipped_reason, "
+    "rejected_reason, is_elsewhere, is_simply_held"
+)
 _HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A plan in the making.
+
+    Attributes:
+        request: what is asked for.
+        condition: which rows of the core table are considered.
+        asked: keys of needed records that were asked for already, by whichever slice.
+        turn: held by whoever asks.
+    """
+
+    request: PlanRequest
+    condition: str
+    asked: set[str] = field(default_factory=set)
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 def write_plan(warehouse: Warehouse, request: PlanRequest) -> PlanResult:
     """Plan a stream and write the records to send to `request.file`."""
     with warehouse.connection() as connection:
-        channel = "history" if request.stream.history else "api"
-        own = {
-            "channel": channel, "elsewhere": request.stream.elsewhere, "policy": request.policy,
-            "is_immutable": request.stream.immutable,
-        }  # fmt: skip
-        set_variables(connection, {**request.variables, **own})
+        _set_variables(connection, request)
         for name in ("special", "fixes", "originals"):
             _take(connection, name, getattr(request, name))
         _name_stores(connection, request.store_names)
-        _select(connection, request)
-        _shape(connection, request)
-        if request.selection.keys is not None:
-            connection.execute("delete from shaped where record_key not in (select key from wanted)")
-        _know(connection, request)
-        rename_corrected(connection, request.stream, request.folder)
-        _find_needed(connection, request)
-        _compare(connection)
-        _write(connection, request.file)
+        connection.execute("create table needed (needs_key varchar, is_there boolean)")
+        plan = _Plan(request, _select(connection, request))
+        if request.selection.is_everything:
+            _hold_everything(connection, request)
+        is_of_receipts = request.stream.selects == "transactions"
+        slices = find_slices(connection, plan.condition) if is_of_receipts else []
+        request.file.parent.mkdir(parents=True, exist_ok=True)
+        if slices:
+            _plan_in_slices(connection, plan, slices, warehouse.folder / "tmp")
+        else:
+            _plan_at_once(connection, plan)
         return _result(connection, request)
+
+
+def _plan_at_once(connection: Connection, plan: _Plan) -> None:
+    connection.execute("create temp view selected as from considered")
+    _shape(connection, plan)
+    # What is written on the right of a join is looked up there: digests fit into memory, payloads would not.
+    connection.execute("set disabled_optimizers = 'build_side_probe_side'")
+    # Whoever needs an order asks for it; keeping one takes memory.
+    connection.execute("set preserve_insertion_order = false")
+    _compare(connection, "compared")
+    connection.execute("reset disabled_optimizers")
+    connection.execute(
+        f"copy ({_TO_SEND.format(compared='compared')}) to {quoted(plan.request.file)} "
+        f"(format parquet, compression zstd, row_group_size {ROW_GROUP})"
+    )
+
+
+def _plan_in_slices(connection: Connection, plan: _Plan, slices: list[Slice], temporary: Path) -> None:
+    narrow(connection)
+    connection.execute(f"create table compared ({_COMPARED})")
+    # Whoever needs an order asks for it; keeping one takes memory.
+    connection.execute("set preserve_insertion_order = false")
+    # A slice is too small for several threads of the database: instead, several slices have one each.
+    threads = count_of(connection, "select current_setting('threads')")
+    cursors: SimpleQueue[Connection] = SimpleQueue()
+    for _ in range(threads):
+        cursors.put(_cursor(connection, plan))
+    cuts = find_cuts(connection, len(slices))
+    connection.execute("set threads = 1")
+    with pieces(temporary, cuts) as found, ThreadPoolExecutor(threads) as pool:
+
+        def work(part: Slice) -> None:
+            cursor = cursors.get()
+            try:
+                found.put(part.number, _plan_slice(cursor, plan, part))
+            finally:
+                cursors.put(cursor)
+
+        for _ in pool.map(work, slices):
+            pass
+        found.merge(plan.request.file, len(slices))
+    connection.execute(f"set threads = {threads}")
+
+
+def _cursor(connection: Connection, plan: _Plan) -> Connection:
+    """One more session of the frame, which sees one slice at a time."""
+    cursor = connection.cursor()
+    cursor.execute("set TimeZone = 'UTC'")
+    _set_variables(cursor, plan.request)
+    cursor.execute(
+        f"create temp view selected as select * from warehouse.core.transactions "
+        f"where {within('transactions')} and ({plan.condition})"
+    )
+    return cursor
+
+
+def _plan_slice(cursor: Connection, plan: _Plan, part: Slice) -> pa.Table:
+    """Plan a slice; gives what has to be sent of it, and leaves a note of every record in `compared`."""
+    look_at(cursor, part)
+    _shape(cursor, plan)
+    _compare(cursor, "judged")
+    # What goes out is written: neither payload nor hash needs to stay.
+    cursor.execute(f"insert into compared by name select {_KEPT} from judged")
+    records = cursor.sql(_TO_SEND.format(compared="judged")).to_arrow_table()
+    for name in ("shaped", "held", "corrected", "renamed", "judged"):
+        cursor.execute(f"drop table if exists temp.{name}")
+    return records
+
+
+def _shape(connection: Connection, plan: _Plan) -> None:
+    """Shape what `selected` shows, and ask the ledger about it."""
+    request = plan.request
+    _run_sql(connection, request)
+    if request.selection.keys is not None:
+        connection.execute("delete from shaped where record_key not in (select key from wanted)")
+    if not request.selection.is_everything:
+        _hold_shaped(connection, request)
+    rename_corrected(connection, request.stream, request.folder)
+    _find_needed(connection, plan)
+
+
+def _set_variables(connection: Connection, request: PlanRequest) -> None:
+    own = {
+        "channel": "history" if request.stream.history else "api", "elsewhere": request.stream.elsewhere,
+        "policy": request.policy, "is_immutable": request.stream.immutable,
+    }  # fmt: skip
+    set_variables(connection, {**request.variables, **own})
+    selection = request.selection
+    if selection.business is not None:
+        set_variables(connection, dict(zip(("first_day", "end_day"), selection.business, strict=True)))
+    if selection.touched is not None:
+        for name, moment in zip(("touched_from", "touched_to"), selection.touched, strict=True):
+            connection.execute(f"set variable {name} = ?::timestamptz", [moment])
 
 
 def _take(connection: Connection, name: str, rows: pa.Table) -> None:
     connection.register("taken", rows)
-    connection.execute(f"create temp table {name} as from taken")
+    connection.execute(f"create table {name} as from taken")
     connection.unregister("taken")
 
 
-def _know(connection: Connection, request: PlanRequest) -> None:
-    """Fetch what the ledger knows: all of it for a whole stream, else of the shaped records only."""
+def _hold_everything(connection: Connection, request: PlanRequest) -> None:
+    """Fetch all that the ledger knows as simply held."""
     # Digests, not texts: ten million records fit into memory.
-    connection.execute("create temp table held (k uhugeint, h uhugeint)")
-    if request.selection.is_everything:
-        with request.held() as rows:
-            _hold(connection, rows)
-        return
+    connection.execute(f"create table held ({_HELD})")
+    with request.held() as rows:
+        _hold(connection, rows)
+
+
+def _hold_shaped(connection: Connection, request: PlanRequest) -> None:
+    """Fetch what the ledger knows of the shaped records only."""
+    connection.execute(f"create temp table held ({_HELD})")
     # Made here: the first array of a process brings pandas with it, which most commands do not need.
     plain = pa.array(["delivered", "accepted"])
-    keys = connection.execute("select distinct record_key from shaped").fetchnumpy()["record_key"].tolist()
+    # In the ledger's order: neighbours are found together.
+    query = "select distinct record_key from shaped order by record_key"
+    keys = connection.execute(query).fetchnumpy()["record_key"].tolist()
     for start in range(0, len(keys), _LOOKUP):
         # The special ones among them are there already.
         known = request.known(keys[start : start + _LOOKUP])
@@ -93,21 +226,23 @@ def _know(connection: Connection, request: PlanRequest) -> None:
         _hold(connection, known.filter(is_plain).select(["record_key", "delivered_hash"]))
 
 
-def _find_needed(connection: Connection, request: PlanRequest) -> None:
+def _find_needed(connection: Connection, plan: _Plan) -> None:
     """Find out which of the records that these ones need are there."""
-    connection.execute("create temp table needed (needs_key varchar, is_there boolean)")
-    if request.stream.needs is None:
+    if plan.request.stream.needs is None:
         return
-    query = "select distinct needs_key from shaped where needs_key is not null and skipped_reason is null"
-    keys = connection.execute(query).fetchnumpy()["needs_key"].tolist()
-    for start in range(0, len(keys), _LOOKUP):
-        known = request.needed(keys[start : start + _LOOKUP])
-        connection.register("taken", known)
-        connection.execute(
-            "insert into needed select record_key, delivered_hash is not null from taken "
-            "where delivered_hash is not null or state in ('rejected', 'discarded')"
-        )
-        connection.unregister("taken")
+    query = "select distinct needs_key from shaped where needs_key is not null and skipped_reason is null order by all"
+    # Until they are noted nobody else asks: whoever needs the same must find them.
+    with plan.turn:
+        keys = connection.execute(query).fetchnumpy()["needs_key"].tolist()
+        new = [key for key in keys if key not in plan.asked]
+        plan.asked.update(new)
+        for start in range(0, len(new), _LOOKUP):
+            connection.register("taken", plan.request.needed(new[start : start + _LOOKUP]))
+            connection.execute(
+                "insert into needed select record_key, delivered_hash is not null from taken "
+                "where delivered_hash is not null or state in ('rejected', 'discarded')"
+            )
+            connection.unregister("taken")
 
 
 def _hold(connection: Connection, rows: pa.Table | pa.RecordBatchReader) -> None:
@@ -118,54 +253,34 @@ def _hold(connection: Connection, rows: pa.Table | pa.RecordBatchReader) -> None
 
 def _name_stores(connection: Connection, names: Mapping[str, str]) -> None:
     connection.execute(
-        "create temp table store_names as select unnest(?::varchar[]) as store_id, unnest(?::varchar[]) as store_name",
+        "create table store_names as select unnest(?::varchar[]) as store_id, unnest(?::varchar[]) as store_name",
         [list(names), list(names.values())],
     )
 
 
-def _select(connection: Connection, request: PlanRequest) -> None:
+def _select(connection: Connection, request: PlanRequest) -> str:
+    """Make the view of all rows that are considered; gives their condition."""
     table, selection = request.stream.selects, request.selection
     condition = "true"
     if selection.keys is not None:
-        connection.execute("create temp table wanted as select unnest(?::varchar[]) as key", [list(selection.keys)])
+        connection.execute("create table wanted as select unnest(?::varchar[]) as key", [list(selection.keys)])
         if table in _KEYS:
             condition = f"{_KEYS[table]} in (select key from wanted)"
     elif selection.business is not None:
-        set_variables(connection, dict(zip(("first_day", "end_day"), selection.business, strict=True)))
         sold_to = f"customer_id in (select customer_id from core.transactions where {_SOLD})"
         condition = _SOLD if table == "transactions" else sold_to
     elif selection.touched is not None:
-        for name, moment in zip(("touched_from", "touched_to"), selection.touched, strict=True):
-            connection.execute(f"set variable {name} = ?::timestamptz", [moment])
         condition = f"{_TOUCHED} or {_KEYS[table]} in {_OWED}"
     connection.execute(f"create temp view considered as select * from core.{table} where {condition}")
+    return condition
 
 
-def _shape(connection: Connection, request: PlanRequest) -> None:
-    """Run the stream's SQL: at once, or receipt by receipt in slices, so that memory does not grow with history."""
+def _run_sql(connection: Connection, request: PlanRequest) -> None:
+    """Run the stream's SQL over `selected`."""
     sql = bare((request.folder / request.stream.sql).read_text())
-    if _is_read_once(request):
-        # Not a table: the payloads of ten million records would go to disk and back.
-        connection.execute("create temp view selected as from considered")
-        connection.execute(f"create temp view shaped as select {_CAST} from ({_UNTYPED} union all by name ({sql}))")
-        return
-    connection.execute(f"create temp table shaped as select {_CAST} from ({_UNTYPED})")
-    shape = f"insert into shaped by name select * from ({sql})"
-    if request.stream.selects != "transactions":
-        connection.execute("create temp view selected as from considered")
-        connection.execute(shape)
-        return
-    connection.execute(
-        "create temp table sliced as select *, (row_number() over (order by business_on, transaction_id) - 1) "
-        f"// {_SLICE} as slice from considered"
-    )
-    connection.execute("set variable slice = 0::bigint")
-    connection.execute("create temp view selected as select * exclude (slice) from sliced where slice = "
-                       "getvariable('slice')")  # fmt: skip
-    connection.execute(shape)
-    for number in range(1, count_of(connection, "select max(slice) from sliced") + 1):
-        connection.execute("set variable slice = ?", [number])
-        connection.execute(shape)
+    # Not a table where it is read once: the payloads of ten million records would go to disk and back.
+    kind = "view" if _is_read_once(request) else "table"
+    connection.execute(f"create temp {kind} shaped as select {_CAST} from ({_UNTYPED} union all by name ({sql}))")
 
 
 def _is_read_once(request: PlanRequest) -> bool:
@@ -175,23 +290,8 @@ def _is_read_once(request: PlanRequest) -> bool:
     return request.selection.is_everything and is_plain
 
 
-def _compare(connection: Connection) -> None:
-    # What is written on the right of a join is looked up there: digests fit into memory, payloads would not.
-    connection.execute("set disabled_optimizers = 'build_side_probe_side'")
-    # Whoever needs an order asks for it; keeping one takes memory.
-    connection.execute("set preserve_insertion_order = false")
-    connection.execute(f"create temp table compared as {bare((_HERE / 'compare.sql').read_text())}")
-    connection.execute("reset disabled_optimizers")
-
-
-def _write(connection: Connection, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Row groups stay small: the sender reads them one after the other and must not hold the whole plan.
-    connection.execute(
-        f"copy (select record_key, payload, payload_hash, weight, is_in_doubt, changed_to "
-        f"from compared where starts_with(action, 'send_') order by record_key) to {quoted(file)} "
-        "(format parquet, compression zstd, row_group_size 4096)"
-    )
+def _compare(connection: Connection, compared: str) -> None:
+    connection.execute(f"create temp table {compared} as {bare((_HERE / 'compare.sql').read_text())}")
 
 
 def _result(connection: Connection, request: PlanRequest) -> PlanResult:

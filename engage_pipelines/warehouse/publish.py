@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from engage_pipelines.model import TABLE_BY_NAME, TABLES
-from engage_pipelines.warehouse.database import Connection, Warehouse
+from engage_pipelines.warehouse.database import Connection, Warehouse, all_or_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +31,23 @@ def publish(warehouse: Warehouse, mirrors: Iterable[tuple[str, pa.RecordBatchRea
         mirrors: full table name and the rows that replace it (the ledger's tables), one after the other.
     """
     began = time.monotonic()
-    with warehouse.transaction() as connection:
-        for name, rows in mirrors:
-            columns = ", ".join(TABLE_BY_NAME[name].column_names)
-            connection.register("mirrored", rows)
-            connection.execute(f"delete from warehouse.{name}")
-            connection.execute(f"insert into warehouse.{name} ({columns}) select {columns} from mirrored")
-            connection.unregister("mirrored")
     with warehouse.connection() as connection:
+        with all_or_nothing(connection):
+            for name, rows in mirrors:
+                _mirror(connection, name, rows)
         connection.execute("checkpoint warehouse")
         rows_per_table = _row_counts(connection)
     with warehouse.locked():
         _copy(warehouse)
     return Published(rows_per_table, warehouse.published_path.stat().st_size, time.monotonic() - began)
+
+
+def _mirror(connection: Connection, name: str, rows: pa.RecordBatchReader) -> None:
+    columns = ", ".join(TABLE_BY_NAME[name].column_names)
+    connection.register("mirrored", rows)
+    connection.execute(f"delete from warehouse.{name}")
+    connection.execute(f"insert into warehouse.{name} ({columns}) select {columns} from mirrored")
+    connection.unregister("mirrored")
 
 
 def _row_counts(connection: Connection) -> dict[str, int]:

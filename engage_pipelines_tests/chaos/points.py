@@ -64,8 +64,9 @@ POINTS = (
     Point("in the spool", "engage_pipelines/ingest/spool.py", _ANY, "call", ("pull", "load"), 60),
     Point("putting a spool in place", "engage_pipelines/ingest/spool.py", "_put_in_place", "call", ("pull",), 6),
     Point("renaming a spool", "pathlib.py", "rename", "return", ("pull",), 8),
+    Point("in the staging", "engage_pipelines/warehouse/staging.py", _ANY, "call", ("load",), 40),
     Point("in the load", "engage_pipelines/warehouse/load.py", _ANY, "call", ("load",), 60),
-    Point("window loaded", "engage_pipelines/warehouse/load.py", "load_window", "return", ("load",), 6),
+    Point("window loaded", "engage_pipelines/warehouse/load.py", "_write", "return", ("load",), 6),
     Point("before the bookmark", "engage_pipelines/state/bookmarks.py", "advance", "call", ("load",), 6),
     Point("bookmark moved", "engage_pipelines/state/bookmarks.py", "advance", "return", ("load",), 6),
 )

@@ -44,7 +44,14 @@ class House:
         moment = NIGHT + timedelta(minutes=self.pulls)
         Spool(self.folder / "lake", "acme", "orders").write(window, places, pages, proofs, now=lambda: moment)
 
-    def load(self, entity: Entity = ORDERS, start: datetime = DAYS[0].start, end: datetime = DAYS[-1].end) -> Loaded:
+    def load(
+        self,
+        entity: Entity = ORDERS,
+        start: datetime = DAYS[0].start,
+        end: datetime = DAYS[-1].end,
+        *,
+        only_new: bool = False,
+    ) -> Loaded:
         def hear(window: Window, result: LoadResult) -> None:
             self.heard.append((window, result.changed))
 
@@ -52,6 +59,7 @@ class House:
             self.warehouse, self.bookmarks, source=source(self.folder / "acme", entity), entity=entity,
             lake=self.folder / "lake", start=start, end=end, variables={"default_country": "GB"},
             now=lambda: NIGHT, progress=lambda done, total: None, on_window=hear,
+            only_new=only_new,
         )  # fmt: skip
 
     @property
@@ -172,3 +180,46 @@ def test_an_error_in_the_middle_keeps_what_was_loaded_and_a_repeat_finishes(hous
     file.write_bytes(whole)
     house.load()
     assert (house.keys(), house.through) == (["acme:O0", "acme:O1", "acme:O2"], DAYS[2].end)
+
+
+def records_of(house: House, number: int) -> Path:
+    spool = Spool(house.folder / "lake", "acme", "orders")
+    return spool.folder / spool.window_name(DAYS[number], ("L1",)) / "records.ndjson.zst"
+
+
+def test_what_core_has_as_it_was_pulled_is_not_read_again_if_only_the_new_is_wanted(house: House) -> None:
+    house.pull(DAYS[0], dated(0), listed=["O0"])
+    house.load()
+    house.pull(DAYS[1], dated(1), listed=["O1"])
+    # Whoever read it now would fail.
+    records_of(house, 0).write_bytes(b"no longer readable")
+    loaded = house.load(only_new=True)
+    assert (loaded.windows, loaded.records, loaded.changed) == (2, 1, 1)
+    assert house.through == DAYS[1].end
+    assert house.heard[-2:] == [(DAYS[0], 0), (DAYS[1], 1)]
+
+
+def test_a_new_pull_of_a_loaded_window_is_new(house: House) -> None:
+    house.pull(DAYS[0], dated(0))
+    house.load()
+    house.pull(DAYS[0], dated(0), order("LATE"))
+    assert house.load(only_new=True).changed == 1
+
+
+def test_a_window_with_a_gap_or_with_something_in_quarantine_is_tried_again_every_time(house: House) -> None:
+    house.pull(DAYS[0], dated(0) | {"total": None}, listed=["O0"])
+    house.load()
+    assert house.load(only_new=True).quarantined == 1
+    house.pull(DAYS[1], listed=["O1"])
+    for _ in range(2):
+        with pytest.raises(IncompleteError):
+            house.load(only_new=True)
+
+
+def test_a_bookmark_that_a_crash_left_behind_catches_up_although_nothing_is_new(house: House) -> None:
+    house.pull(DAYS[0], dated(0))
+    house.load()
+    forgetful = Bookmarks(open_state(f"sqlite:///{house.folder}/other.db"))
+    again = replace(house, bookmarks=forgetful)
+    assert again.load(only_new=True).records == 0
+    assert again.through == DAYS[0].end

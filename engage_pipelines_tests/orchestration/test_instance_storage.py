@@ -127,6 +127,30 @@ def test_a_burst_of_years_takes_seconds(burst: BurstEventLogStorage) -> None:
     assert len(burst.get_materialized_partitions(KEY)) == 5_000
 
 
+def test_few_files_stay_open_however_many_runs_there_are(burst: BurstEventLogStorage) -> None:
+    for number in range(30):
+        burst.store_event(_event(KEY, DAYS[number % 20], f"run-{number}", number))
+    assert len(burst._engines) <= 8
+    assert [len(burst.get_logs_for_run(f"run-{number}")) for number in range(30)] == [1] * 30
+
+
+def test_two_processes_see_each_others_events(burst: BurstEventLogStorage) -> None:
+    other = BurstEventLogStorage(burst._base_dir)
+    for number, storage in enumerate((burst, other, burst, other)):
+        storage.store_event(_event(KEY, DAYS[number], number=number))
+    assert burst.get_materialized_partitions(KEY) == other.get_materialized_partitions(KEY) == set(DAYS[:4])
+    other.dispose()
+
+
+def test_an_instance_that_was_wiped_is_empty_and_usable(burst: BurstEventLogStorage) -> None:
+    burst.store_event(_event(KEY, DAYS[0]))
+    burst.wipe()
+    assert burst.get_logs_for_run("run-1") == []
+    burst.store_event(_event(KEY, DAYS[1]))
+    assert len(burst.get_logs_for_run("run-1")) == 1
+    assert burst.get_materialized_partitions(KEY) == {DAYS[1]}
+
+
 def test_the_instance_is_sqlite_where_nothing_else_is_said(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     assert isinstance(instance.event_log_storage, BurstEventLogStorage)
     assert (tmp_path / "dagster" / "history").is_dir()

@@ -18,7 +18,7 @@ import pytest
 from engage_pipelines.connector import Window
 from engage_pipelines.model import TABLES
 from engage_pipelines.settings import child_environment
-from engage_pipelines.warehouse import LoadRequest, Warehouse, load_window
+from engage_pipelines.warehouse import LoadRequest, Warehouse, load_window, load_windows
 from engage_pipelines_tests.plain_till import CUSTOMERS, DAY, NIGHT, ORDERS, Loader, customer, order
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -73,6 +73,43 @@ def test_an_older_window_that_comes_late_never_overwrites_a_newer_version(till: 
         ("acme:O1", 12), ("acme:O2", 10),
     ]  # fmt: skip
     assert till.value("select count(*) from core.transaction_lines") == 4
+
+
+def test_windows_that_are_staged_while_another_is_written_keep_to_its_versions(till: Loader) -> None:
+    newer = order(total=12, version=2, updated_at="2026-11-18T11:00:00Z", lines=order()["lines"][:1])
+    newest = order(total=15, version=3, updated_at="2026-11-18T12:00:00Z")
+    windows = [[newer, order("O2")], [order(), order("O2"), order("O3")], [newest], [newer]]
+    requests = [till.request(records) for records in windows]
+    results = list(load_windows(till.warehouse, requests, now=lambda: NIGHT))
+    assert [result.changed for result in results] == [2, 1, 1, 0]
+    assert till.rows("select transaction_id, version, total_amount from core.transactions order by 1") == [
+        ("acme:O1", 3, 15), ("acme:O2", 1, 10), ("acme:O3", 1, 10),
+    ]  # fmt: skip
+    for children in ("transaction_lines", "transaction_tenders"):
+        per_receipt = 2 if children == "transaction_lines" else 1
+        assert till.rows(f"select transaction_id, count(*) from core.{children} group by 1 order by 1") == [
+            (f"acme:O{n}", per_receipt) for n in (1, 2, 3)
+        ]
+    assert till.rows("select transaction_id, version from ops.versions order by 1, 2") == [
+        ("acme:O1", 2), ("acme:O1", 3), ("acme:O2", 1), ("acme:O3", 1),
+    ]  # fmt: skip
+
+
+def test_a_window_that_cannot_be_read_leaves_the_earlier_ones_and_the_files_to_others(till: Loader) -> None:
+    good, broken, after = (till.request([order(name)]) for name in ("O1", "O2", "O3"))
+    broken.records.write_bytes(b"not compressed at all")
+    with pytest.raises(Exception, match=r"(?i)zstd|frame|decompress"):
+        list(load_windows(till.warehouse, [good, broken, after], now=lambda: NIGHT))
+    # At once, and from another lock: it would fail if it had to wait.
+    elsewhere = Warehouse(till.warehouse.folder, wait_seconds=0)
+    with elsewhere.connection() as connection:
+        assert connection.execute("select transaction_id from core.transactions").fetchall() == [("acme:O1",)]
+
+
+def test_a_record_larger_than_the_fast_reading_takes_is_loaded_all_the_same(till: Loader) -> None:
+    huge = order("HUGE", buyer={"note": "x" * 3_000_000})
+    assert till.load(order(), huge).changed == 2
+    assert till.value("select count(*) from core.transaction_lines where transaction_id = 'acme:HUGE'") == 2
 
 
 def test_of_two_versions_with_the_same_time_the_higher_number_wins_in_any_order(till: Loader) -> None:

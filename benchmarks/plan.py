@@ -1,0 +1,29 @@
+"""What was asked for on the command line; every measure is given it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# What a measure tells of one contender in one setting; it is written to `latest.json` as it is.
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure, and how large.
+
+    Attributes:
+        rounds: how often each contender is measured; the median round is told.
+        data: folder for whatever is made; removed at the end.
+        is_quick: small sizes, one round: shows that everything works.
+        is_large: the largest sizes too.
+        as_installed: peers without tuning too.
+    """
+
+    rounds: int
+    data: Path
+    is_quick: bool = False
+    is_large: bool = False
+    as_installed: bool = False

@@ -1,0 +1,1 @@
+"""The benchmarks: what they count is there, what they tell is so, and the guard bites."""
