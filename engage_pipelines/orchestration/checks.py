@@ -32,7 +32,8 @@ def receipts_add_up(desk: Desk) -> dg.AssetChecksDefinition:
 def payments_agree(desk: Desk) -> dg.AssetChecksDefinition:
     """The till's payment service and its receipts tell the same amounts."""
     return _check(
-        ["core", "payments"], "payments_agree", "Every completed payment is on its receipt, with the same amount.",
+        ["core", "payments"], "payments_agree",
+        "Every completed payment is on its receipt, with the same amount; every receipt's payment is in the list.",
         lambda: [key for key, _ in payments_apart(desk.warehouse)],
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from engage_pipelines.warehouse import (
     delivered_totals,
     duplicate_keys,
     incomplete_windows,
+    payments_apart,
     receipts_out_of_balance,
 )
 from engage_pipelines_tests.plain_till import Loader, order
@@ -73,3 +74,48 @@ def test_windows_with_gaps_are_named(till: Loader) -> None:
     assert incomplete_windows(till.warehouse) == []
     till.load(order("O1"), proofs=[{"id": "O2", "location_id": "L2"}])
     assert incomplete_windows(till.warehouse) == ["orders L2 2026-11-18 00:00:00+00..2026-11-19 00:00:00+00: 1 missing"]
+
+
+def list_payments(till: Loader, days: int, **amounts: float) -> None:
+    """What the payment service listed, asked about so many days from the eighteenth on."""
+    with till.warehouse.transaction() as connection:
+        connection.execute(
+            "insert into warehouse.ops.loads by name select 'acme:payments' as load_id, 'acme' as source, "
+            "'payments' as entity, '' as location_ids, '2026-11-18T00:00Z'::timestamptz as window_start_at, "
+            "'2026-11-18T00:00Z'::timestamptz + to_days(?) as window_end_at, 's' as spool_path, 1 as page_count, "
+            "0 as record_count, 0 as changed_count, 0 as quarantined_count, 0 as unknown_field_count, "
+            "now() as pulled_at, now() as loaded_at",
+            [days],
+        )
+        for name, amount in amounts.items():
+            connection.execute(
+                "insert into warehouse.core.payments by name select 'acme:P-' || $name as payment_id, "
+                "'acme' as source, 'P-' || $name as source_payment_id, 'acme:' || $name as transaction_id, 'acme:L1' as store_id, "
+                "'completed' as status, 'GBP' as currency, $amount as amount, 0 as tip_amount, "
+                "$amount as total_amount, 0 as refunded_amount, now() as paid_at, now() as modified_at, 'l' as load_id",
+                {"name": name, "amount": amount},
+            )
+
+
+def test_payments_and_receipts_that_do_not_know_each_other_are_named_whichever_side_is_short(till: Loader) -> None:
+    till.load(order("O1"), order("O2"), order("LEFT"), order("VOID", state="voided"), order("BARE", payments=[]))
+    list_payments(till, 3, O1=10, O2=9.99, BARE=10, GONE=5)
+    assert dict(payments_apart(till.warehouse)) == {
+        "acme:P-BARE": "its receipt does not show it",
+        "acme:P-GONE": "its receipt has not landed",
+        "acme:P-LEFT": "the payment service did not list it",
+        "acme:P-O2": "its receipt shows another amount",
+    }
+
+
+def test_a_payment_that_may_have_been_touched_after_the_last_pull_is_not_missed_yet(till: Loader) -> None:
+    till.load(order("LATE"))
+    list_payments(till, 1)
+    assert payments_apart(till.warehouse) == []
+
+
+def test_no_payment_is_missed_where_the_service_was_never_asked(till: Loader) -> None:
+    till.load(order("O1"), order("EARLY", updated_at="2026-11-10T10:00:00Z"))
+    assert payments_apart(till.warehouse) == []
+    list_payments(till, 3, O1=10)
+    assert payments_apart(till.warehouse) == []
