@@ -24,7 +24,7 @@ class PlannedBatch:
     """Records of one call: keys, payload hashes, payloads, and an id that depends on nothing else.
 
     `in_doubt` names those that may have arrived with an earlier attempt, `changed_to` those that go in an older form,
-    with the hash of the present one.
+    with the hash of the present one. `rows` are the same records as Arrow rows, where they were read from a plan.
     """
 
     id: str
@@ -33,9 +33,12 @@ class PlannedBatch:
     payloads: tuple[bytes, ...]
     in_doubt: frozenset[str] = frozenset()
     changed_to: Mapping[str, str] = field(default_factory=dict)
+    rows: pa.Table | None = field(default=None, repr=False, compare=False)
 
     def table(self) -> pa.Table:
         """The batch as Arrow rows `record_key, payload`."""
+        if self.rows is not None:
+            return self.rows.select(["record_key", "payload"])
         payloads = pa.array([p.decode() for p in self.payloads], pa.string())
         return pa.table({"record_key": pa.array(self.keys, pa.string()), "payload": payloads})
 
@@ -109,12 +112,13 @@ def _measures(rows: pa.Table) -> tuple[Counts, Counts]:
 
 
 def _planned(rows: pa.Table) -> PlannedBatch:
-    payloads = tuple(text.encode() for text in rows["payload"].to_pylist())
+    # As bytes from the start: decoding texts and encoding them again would take longer than all the rest here.
+    payloads = tuple(rows["payload"].cast(pa.binary()).to_pylist())
     in_doubt = frozenset(rows.filter(rows["is_in_doubt"])["record_key"].to_pylist())
     changed = rows.filter(pc.is_valid(rows["changed_to"]))
     changed_to = dict(zip(changed["record_key"].to_pylist(), changed["changed_to"].to_pylist(), strict=True))
     keys, hashes = (tuple(rows[name].to_pylist()) for name in ("record_key", "payload_hash"))
-    return replace(_batch(keys, hashes, payloads), in_doubt=in_doubt, changed_to=changed_to)
+    return replace(_batch(keys, hashes, payloads), in_doubt=in_doubt, changed_to=changed_to, rows=rows)
 
 
 def _batch(keys: tuple[str, ...], hashes: tuple[str, ...], payloads: tuple[bytes, ...]) -> PlannedBatch:

@@ -48,28 +48,48 @@ class Lane:
     renderer: Renderer | None = None
 
 
-def send_batch(lane: Lane, planned: PlannedBatch) -> Sent:
-    """Take one batch through the three steps."""
+# A file that is written and not yet on its way; `*.csv` are those that are or were.
+_READY = ".ready"
+
+
+def prepare(lane: Lane, planned: PlannedBatch) -> Batch:
+    """Make what the connector is given; a file is written here, before anything is noted."""
+    if lane.renderer is None:
+        return Batch(planned.id, planned.keys, planned.payloads)
+    lane.outbox.mkdir(parents=True, exist_ok=True)
+    file = lane.outbox / f"{planned.id}.csv{_READY}"
+    lines = lane.renderer.render(planned.table(), file)
+    return Batch(planned.id, planned.keys, planned.payloads, file, lines)
+
+
+def discard(body: Batch) -> None:
+    """Forget what was prepared and is not sent after all."""
+    if body.file is not None:
+        body.file.unlink(missing_ok=True)
+
+
+def send_batch(lane: Lane, planned: PlannedBatch, body: Batch) -> Sent:
+    """Take one prepared batch through the three steps."""
     here = (lane.destination, lane.stream.ledger_name)
     rows = zip(planned.keys, planned.hashes, strict=True)
     lane.ledger.begin(*here, planned.id, lane.run_id, rows, lane.now())
     with lane.session.client.listening() as heard:
-        sent = _told_apart(planned, _send(lane, planned))
+        sent = _told_apart(planned, _send(lane, planned, body))
     _keep_refused(lane, planned, sent)
     lane.ledger.settle(*here, sent.settlements, lane.now(), _end(lane, planned, sent, heard))
     return sent
 
 
-def _send(lane: Lane, planned: PlannedBatch) -> Sent:
-    answer = _call(lane, planned)
+def _send(lane: Lane, planned: PlannedBatch, body: Batch) -> Sent:
+    answer = _call(lane, planned, body)
     if isinstance(answer, RejectedError):
-        return isolate(planned, answer, lambda part: _call(lane, part))
+        return isolate(planned, answer, lambda part: _call(lane, part, prepare(lane, part)))
     return answer
 
 
-def _call(lane: Lane, planned: PlannedBatch) -> Sent | RejectedError:
+def _call(lane: Lane, planned: PlannedBatch, body: Batch) -> Sent | RejectedError:
     try:
-        return Sent(_match(planned, lane.stream.send(lane.session, _body(lane, planned)), lane))
+        return Sent(_match(planned, lane.stream.send(lane.session, _on_its_way(body)), lane))
     except RejectedError as error:
         return error
     except (UnknownOutcomeError, ContractError) as error:
@@ -114,13 +134,8 @@ def _end(lane: Lane, planned: PlannedBatch, sent: Sent, heard: Sequence[Exchange
     )
 
 
-def _body(lane: Lane, planned: PlannedBatch) -> Batch:
-    if lane.renderer is None:
-        return Batch(planned.id, planned.keys, planned.payloads)
-    lane.outbox.mkdir(parents=True, exist_ok=True)
-    file = lane.outbox / f"{planned.id}.csv"
-    lines = lane.renderer.render(planned.table(), file)
-    return Batch(planned.id, planned.keys, planned.payloads, file, lines)
+def _on_its_way(body: Batch) -> Batch:
+    return body if body.file is None else replace(body, file=body.file.replace(body.file.with_suffix("")))
 
 
 def _all(planned: PlannedBatch, state: str, error: EngageError) -> Sent:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from engage_pipelines.delivery.batches import PlannedBatch
 from engage_pipelines.delivery.bisection import Sent
-from engage_pipelines.delivery.sending import Lane, send_batch
+from engage_pipelines.delivery.sending import Lane, discard, prepare, send_batch
 from engage_pipelines.errors import (
     BudgetSpentError,
     ConfigError,
@@ -60,16 +60,21 @@ class Tally:
 def side_by_side(
     lane: Lane, batches: Iterator[PlannedBatch], in_flight: int, *, may_start: Callable[[], bool]
 ) -> Iterator[Sent]:
-    """Send batches with a bounded number under way; yields each as it ends, also those under way at a stop."""
+    """Send batches with a bounded number under way; yields each as it ends, also those under way at a stop.
+
+    The next one is read, and its file written, while those before it are under way.
+    """
     under_way: set[Future[Sent]] = set()
     with ThreadPoolExecutor(max_workers=in_flight) as pool:
         for batch in batches:
-            if not may_start():
-                break
-            under_way.add(pool.submit(send_batch, lane, batch))
-            if len(under_way) >= in_flight:
+            body = prepare(lane, batch)
+            while len(under_way) >= in_flight:
                 ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in ended)
+            if not may_start():
+                discard(body)
+                break
+            under_way.add(pool.submit(send_batch, lane, batch, body))
         while under_way:
             ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in ended)

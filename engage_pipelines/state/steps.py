@@ -133,16 +133,16 @@ def note_outcomes(
 ) -> None:
     """Note what became of records of a stream."""
     common = {"destination": here[0], "stream": here[1], "now": _moment(now)}
-    rows = [_bounded(outcome) for outcome in outcomes]
     statement = _SETTLE_IN[connection.dialect.name]
     if connection.dialect.name == "postgresql":
+        rows = [_bounded(outcome) for outcome in outcomes]
         connection.execute(sa.text(statement), {**common, "rows": json.dumps(rows)})
-    elif len(rows) > 1 and all(_is_alike(row, rows[0]) for row in rows):
-        keys = json.dumps([row["record_key"] for row in rows])
-        connection.exec_driver_sql(_SETTLE_ALIKE, {**common, **rows[0], "keys": keys})
+    elif len(outcomes) > 1 and all(_is_alike(outcome, outcomes[0]) for outcome in outcomes):
+        keys = json.dumps([outcome.record_key for outcome in outcomes])
+        connection.exec_driver_sql(_SETTLE_ALIKE, {**common, **_bounded(outcomes[0]), "keys": keys})
     else:
         # The driver's own form: naming the parameters of each row anew would cost more than the update.
-        connection.exec_driver_sql(statement, [{**common, **row} for row in rows])
+        connection.exec_driver_sql(statement, [{**common, **_bounded(outcome)} for outcome in outcomes])
     take_back(connection, here, [o.record_key for o in outcomes if o.state in SETTLED_STATES], now)
     changed = [(o.record_key, o.changed_to) for o in outcomes if o.changed_to and o.state in SETTLED_STATES]
     if changed:
@@ -186,8 +186,10 @@ def _bounded(outcome: Settlement) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _is_alike(row: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(row[name] == other[name] for name in _BOUND)
+def _is_alike(one: Settlement, other: Settlement) -> bool:
+    return (one.state, one.reason, one.vendor_code, one.vendor_id) == (
+        other.state, other.reason, other.vendor_code, other.vendor_id
+    )  # fmt: skip
 
 
 def _cut(text: str | None, length: int) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,15 +11,17 @@ from engage_pipelines.warehouse.database import Connection, quoted, scratch_conn
 
 
 class Renderer:
-    """Turns payloads into files; holds one scratch connection for many files."""
+    """Turns payloads into files; holds one scratch connection for many files, and several threads take turns."""
 
     def __init__(self, rows_sql: Path) -> None:
         self._sql = rows_sql.read_text().strip().rstrip(";")
         self._connection: Connection = scratch_connection()
+        self._turn = threading.Lock()
 
     def render(self, payloads: pa.Table, file: Path) -> int:
         """Write the lines of `payloads` (`record_key, payload`) to `file`; gives lines without the header."""
-        return render_rows(self._connection, self._sql, payloads, file)
+        with self._turn:
+            return render_rows(self._connection, self._sql, payloads, file)
 
     def close(self) -> None:
         """Close the scratch connection."""

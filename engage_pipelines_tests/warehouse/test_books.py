@@ -90,7 +90,8 @@ def list_payments(till: Loader, days: int, **amounts: float) -> None:
         for name, amount in amounts.items():
             connection.execute(
                 "insert into warehouse.core.payments by name select 'acme:P-' || $name as payment_id, "
-                "'acme' as source, 'P-' || $name as source_payment_id, 'acme:' || $name as transaction_id, 'acme:L1' as store_id, "
+                "'acme' as source, 'P-' || $name as source_payment_id, 'acme:' || $name as transaction_id, "
+                "'acme:L1' as store_id, "
                 "'completed' as status, 'GBP' as currency, $amount as amount, 0 as tip_amount, "
                 "$amount as total_amount, 0 as refunded_amount, now() as paid_at, now() as modified_at, 'l' as load_id",
                 {"name": name, "amount": amount},

@@ -47,9 +47,7 @@ def send_receipt_file(session: Session, batch: Batch) -> list[Outcome]:
         ContractError: the file breaks a rule; nothing was uploaded.
         RetryableError: the file drop could not be reached.
     """
-    # A receipt that goes anew after a correction has another id than its record.
-    named = zip(batch.keys, batch.payloads, strict=True)
-    ids = tuple(msgspec.json.decode(payload, type=_Receipt).id or key for key, payload in named)
+    ids = tuple(map(_id_in_file, batch.keys, batch.payloads))
     table = validate_receipts(replace(_check(session, batch), keys=ids))
     counts = {
         "kind": "transactions", "receipts": len(batch.keys), "totals": totals_per_currency(table),
@@ -62,6 +60,14 @@ class _Receipt(msgspec.Struct):
     """The part of a payload that names it in the file."""
 
     id: str | None = msgspec.field(default=None, name="uniqueReceiptId")
+
+
+def _id_in_file(key: str, payload: bytes) -> str:
+    # Inside a value the quotes would have backslashes, so this can only be the field itself.
+    if b'"uniqueReceiptId":"' + key.encode() + b'"' in payload:
+        return key
+    # A receipt that goes anew after a correction has another id than its record.
+    return msgspec.json.decode(payload, type=_Receipt).id or key
 
 
 def _check(session: Session, batch: Batch) -> FileCheck:
