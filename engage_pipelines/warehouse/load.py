@@ -157,33 +157,30 @@ def _write(staged: _Staged, written: Sequence[str], now: datetime) -> LoadResult
 
 def _replace(connection: Connection, entity: Entity, database: str, tables: Sequence[Table]) -> dict[str, int]:
     """Put the staged rows in the place of older ones; gives the rows per table."""
-    for table in tables:
-        if entity.windowed or table.parent:
-            _delete_replaced(connection, entity, database, table)
-        else:
-            keys = ", ".join(table.key)
-            connection.execute(
-                f"delete from {database}.{table.full_name} where ({keys}) in (select ({keys}) from staged_{table.name})"
-            )
+    _delete_replaced(connection, entity, database, tables)
     return {table.name: _insert(connection, database, table) for table in tables}
 
 
-def _delete_replaced(connection: Connection, entity: Entity, database: str, table: Table) -> None:
-    """Delete the rows of records that core has in an older version, children with their parents.
-
-    Most windows bring new records only; then no large table is searched.
-    """
+def _delete_replaced(connection: Connection, entity: Entity, database: str, tables: Sequence[Table]) -> None:
+    """Delete the rows of records that core has in an older version, children with their parents."""
     main = core_tables(entity)[0]
     owner = main.key[0]
     replaced = f"select key from replaced where key in (select {owner} from staged_{main.name})"
-    if count_of(connection, f"select count(*) from ({replaced})"):
-        connection.execute(f"delete from {database}.{table.full_name} where {owner} in ({replaced})")
+    # Most windows bring new records only; then no large table is searched.
+    if not count_of(connection, f"select count(*) from ({replaced})"):
+        return
+    for table in tables:
+        of_these = f"{owner} in ({replaced})"
+        if not entity.windowed and not table.parent:
+            keys = ", ".join(table.key)
+            of_these = f"({keys}) in (select ({keys}) from staged_{table.name})"
+        connection.execute(f"delete from {database}.{table.full_name} where {of_these}")
 
 
 def _insert(connection: Connection, database: str, table: Table) -> int:
     names = table.column_names if database == "private" else table.public_column_names
     columns = ", ".join(f'"{name}"' for name in names)
-    connection.execute(
-        f"insert into {database}.{table.full_name} ({columns}) select {columns} from staged_{table.name}"
+    return count_of(
+        connection,
+        f"insert into {database}.{table.full_name} ({columns}) select {columns} from staged_{table.name}",
     )
-    return count_of(connection, f"select count(*) from staged_{table.name}")

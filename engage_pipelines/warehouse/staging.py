@@ -191,11 +191,13 @@ def _quarantine_missing(connection: Connection, request: LoadRequest, tables: li
     owner = tables[0].key[0]
     connection.execute("create temp table unusable (owner varchar, reason varchar)")
     for table in tables:
-        for column in table.required:
-            connection.execute(
-                f"insert into unusable select distinct {owner}, 'missing {column}' "
-                f'from staged_{table.name} where "{column}" is null'
-            )
+        is_missing = {column: f'"{column}" is null' for column in table.required}
+        reasons = ", ".join(f"if({condition}, 'missing {column}', null)" for column, condition in is_missing.items())
+        connection.execute(
+            f"insert into unusable select distinct owner, reason from (select {owner} as owner, "
+            f"unnest([{reasons}]) as reason from staged_{table.name} where {' or '.join(is_missing.values())}) "
+            "where reason is not null"
+        )
     if not count_of(connection, "select count(*) from unusable"):
         return
     prefix = f"{request.source}:"

@@ -456,3 +456,22 @@ def test_files_keep_receipts_whole_and_stay_below_the_limit_of_lines(office: Pos
     assert sorted({line.split(";")[0] for lines in contents for line in lines[1:]}) == keys
     assert result.calls == 4
     assert (office.run(stream).unchanged, office.sent) == (11, [])
+
+
+def test_the_next_file_is_written_ahead_and_is_gone_if_the_run_stops_before_it(office: PostOffice) -> None:
+    office.fill(6)
+    there: list[set[str]] = []
+
+    def refuse(session: Any, batch: Batch) -> list[Outcome]:
+        assert batch.file is not None
+        there.append({file.suffix for file in batch.file.parent.iterdir()})
+        raise CredentialsError("club: key refused")
+
+    stream = office.stream(refuse, rows="rows.sql", history=True, limits=BatchLimits(items=2, lines=4))
+    with pytest.raises(CredentialsError):
+        office.run(stream)
+    # One was on its way; of the others nothing is left, and the ledger does not know them.
+    assert len(there) == 1
+    left = [file.name for file in (office.folder / "outbox").rglob("*") if ".csv" in file.name]
+    assert [name.endswith(".csv") for name in left] == [True]
+    assert len(office.states()) == 2

@@ -93,6 +93,18 @@ def test_a_total_that_is_not_the_sum_of_the_lines_is_found(tmp_path: Path) -> No
     assert found == "batch.csv: line 3, column totalGrossPrice: is not the sum of its lines"
 
 
+def test_amounts_whose_sum_is_beyond_64_bits_are_still_exact(tmp_path: Path) -> None:
+    most = "99999999999999.9999"
+    lines = [receipt(totalGrossPrice=most, grossPaidPrice=most)]
+    for _ in range(6):
+        lines += [receipt(totalGrossPrice=most, grossPaidPrice=most, type=kind) for kind in ("RETURN", "PURCHASE")]
+    table = validate_receipts(FileCheck(written(tmp_path, *lines), 13, "externalId", ("T1",)))
+    assert totals_per_currency(table) == {"GBP": most}
+    lines[-1] = receipt(totalGrossPrice=most, grossPaidPrice="99999999999999.9998")
+    found = message(validate_receipts, FileCheck(written(tmp_path, *lines), 13, "externalId", ("T1",)))
+    assert found == "batch.csv: line 2, column totalGrossPrice: is not the sum of its lines"
+
+
 def test_a_header_in_other_words_is_refused(tmp_path: Path) -> None:
     file = written(tmp_path, receipt(), header=HEADER.replace("sku", "SKU"))
     found = message(validate_receipts, FileCheck(file, 1, "externalId", ("T1",)))

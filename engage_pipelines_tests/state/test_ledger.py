@@ -199,6 +199,17 @@ def test_ten_thousand_records_go_through_all_steps(ledger: Ledger) -> None:
     assert pa.compute.count_distinct(mirrored(ledger)["ops.deliveries"]["record_key"]).as_py() == 10_000
 
 
+def test_a_batch_of_one_outcome_for_all_settles_its_own_records_only(ledger: Ledger, engine: sa.Engine) -> None:
+    begin(ledger, "k1", "k2", "k3")
+    settle(ledger, "accepted", "k1", "k2", vendor_id="file-7")
+    assert known(ledger) == {
+        "k1": ("accepted", "h1", "h1"), "k2": ("accepted", "h1", "h1"), "k3": ("sending", "h1", None)
+    }  # fmt: skip
+    assert {row(engine, key)["vendor_id"] for key in ("k1", "k2")} == {"file-7"}
+    settle(ledger, "rejected", "k3", reason="no", vendor_code="E1")
+    assert (row(engine, "k3")["state"], row(engine, "k3")["vendor_code"]) == ("rejected", "E1")
+
+
 def test_some_records_can_be_asked_for_and_those_that_are_not_settled(ledger: Ledger) -> None:
     begin(ledger, *(f"k{n}" for n in range(3000)))
     settle(ledger, "delivered", *(f"k{n}" for n in range(2990)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -59,6 +60,8 @@ class Desk:
     folder: Path
     till: Loader
     file: Path = field(init=False)
+    # Keys of needed records that the ledger was asked for.
+    asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.file = self.folder / "plan" / "plan.parquet"
@@ -90,7 +93,9 @@ class Desk:
             known=lambda keys: known_rows([row for row in rows if row[0] in keys]),
             held=lambda: nullcontext(held.to_reader()),
             special=known_rows([row for row in rows if row not in plain]),
-            needed=lambda keys: known_rows([(key, *there[key]) for key in keys if key in there]),
+            needed=lambda keys: (
+                self.asked.extend(keys) or known_rows([(key, *there[key]) for key in keys if key in there])
+            ),
             fixes=texts(("record_key", "instead_of", "payload"), fixes),
             originals=texts(("record_key", "payload_hash", "payload"), originals),
             variables={"extra": extra},
@@ -363,6 +368,67 @@ def test_receipts_are_shaped_in_slices_and_each_is_there_once(desk: Desk) -> Non
     assert keys == sorted(keys)
     # Small row groups: the sender never holds the whole plan.
     assert pq.ParquetFile(desk.file).metadata.num_row_groups > 5
+
+
+def history(desk: Desk, receipts: int) -> None:
+    """Many receipts with a line each, of seven customers; the first of them was changed last and lies at the end."""
+    desk.till.load(order("O1"))
+    desk.till.rows(
+        "insert into warehouse.core.transactions select t.* replace ('acme:N' || n as transaction_id, "
+        f"'acme:C' || n % 7 as customer_id) from core.transactions as t, range({receipts}) as numbers(n)"
+    )
+    for numbers in (f"range(1, {receipts})", "range(1)"):
+        desk.till.rows(
+            "insert into warehouse.core.transaction_lines select l.* replace ('acme:N' || n || ':a' as line_id, "
+            "'acme:N' || n as transaction_id, 'Tea of ' || n as name) "
+            f"from core.transaction_lines as l, {numbers} as numbers(n) where l.line_id = 'acme:O1:a'"
+        )
+
+
+def test_in_slices_every_receipt_has_its_own_lines_wherever_they_lie(desk: Desk) -> None:
+    history(desk, 21_000)
+    assert desk.plan().counts == {"send_new": 21_001}
+    lines = {row["record_key"]: json.loads(row["payload"])["lines"] for row in desk.planned()}
+    assert lines.pop("acme:O1") == ["Tea", "Cake"]
+    assert lines == {f"acme:N{n}": [f"Tea of {n}"] for n in range(21_000)}
+
+
+def test_in_slices_the_ledger_is_asked_once_for_what_several_need_and_each_finds_it(desk: Desk) -> None:
+    history(desk, 21_000)
+    sql = SQL.replace("t.line_count as weight", "t.line_count as weight, t.customer_id as needs_key")
+    (desk.folder / "needy.sql").write_text(sql)
+    needy = replace(STREAM, sql="needy.sql", needs="people")
+    there = {f"acme:C{n}": ("accepted", "h", "h") for n in range(6)}
+    assert desk.plan(needy, there=there).counts == {"send_new": 18_001, "waiting": 3_000}
+    assert sorted(desk.asked) == [f"acme:C{n}" for n in range(7)]
+
+
+def test_in_slices_what_needs_no_call_is_noted_and_amounts_are_known(desk: Desk) -> None:
+    history(desk, 21_000)
+    desk.till.rows(
+        "update warehouse.core.transactions set status = 'voided', is_countable = false "
+        "where transaction_id = 'acme:N7'"
+    )
+    desk.till.rows("update warehouse.core.transactions set total_amount = 5000 where transaction_id = 'acme:N20000'")
+    days = Selection(business=(date(2026, 11, 18), date(2026, 11, 19)))
+    for selection in (EVERYTHING, days):
+        result = desk.plan(ledger={"acme:N9": ("accepted", "x", "x"), "acme:N7": ("pending", "x", None)},
+                           selection=selection)  # fmt: skip
+        assert result.counts == {"send_new": 20_998, "send_changed": 1, "rejected": 1, "skipped": 1}
+        assert result.amounts == {"GBP": Decimal("209990.0000")}
+        assert {(note.record_key, note.state) for note in result.notes} == {
+            ("acme:N20000", "rejected"), ("acme:N7", "skipped")
+        }  # fmt: skip
+        assert [json.loads(note.payload)["total"] for note in result.notes if note.payload] == [5000]
+
+
+def test_what_a_dead_plan_left_between_its_slices_is_removed_by_the_next(desk: Desk) -> None:
+    rest = desk.till.warehouse.folder / "tmp" / "slices-of-this-plan" / "0.arrow"
+    rest.parent.mkdir(parents=True)
+    rest.write_bytes(b"personal")
+    history(desk, 11_000)
+    assert desk.plan().to_send == 11_001
+    assert not rest.parent.exists()
 
 
 def test_an_option_that_reaches_the_payload_makes_a_change(desk: Desk) -> None:
