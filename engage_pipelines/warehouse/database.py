@@ -82,12 +82,19 @@ class Warehouse:
                 connection.close()
 
     @contextmanager
-    def sitting(self) -> Iterator[Sitting]:
+    def sitting(self, *, side_by_side: bool) -> Iterator[Sitting]:
         """Open the files under the lock for several transactions.
 
         A commit is on disk at once, in the log beside the file; closing merges that into the file, for all of them.
+
+        Args:
+            side_by_side: several statements will run at once; each then gets one thread, as splitting small ones
+                costs more than it gives, and DuckDB half of the memory, as results lie outside of its account.
         """
         with self.connection() as connection:
+            if side_by_side:
+                connection.execute("set global threads = 1")
+                connection.execute(f"set global memory_limit = {quoted(_half(self._memory_limit))}")
             yield Sitting(connection)
 
     @contextmanager
@@ -140,6 +147,11 @@ def all_or_nothing(connection: Connection) -> Iterator[None]:
             connection.execute("rollback")
         raise
     connection.execute("commit")
+
+
+def _half(size: str) -> str:
+    number = size.rstrip("KMGTiB")
+    return f"{float(number) / 2}{size[len(number) :]}"
 
 
 def quoted(value: object) -> str:

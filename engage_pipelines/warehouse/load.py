@@ -69,7 +69,7 @@ def load_windows(
     """
     parts = deque(part for request in requests for part in _parts(request))
     while parts:
-        with warehouse.sitting() as sitting, _Stagers(sitting) as stagers:
+        with warehouse.sitting(side_by_side=len(parts) > 1) as sitting, _Stagers(sitting) as stagers:
             yield from _load_for_a_while(stagers, parts, now)
         if parts:
             time.sleep(_BREATH)

@@ -1,117 +1,24 @@
-"""Where files are handed over: a local folder or an SFTP server.
-
-What belongs here: putting one finished local file into a folder at the other side so that a reader
-there never sees half of it (temporary name, size check, rename). What does not: what is in the file
-and what it is called (that is the connector), and trying again later (that is the ledger).
-"""
+"""A folder at an SFTP server."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 import threading
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import asyncssh
 
 from engage_pipelines.errors import ConfigError, CredentialsError, RetryableError
+from engage_pipelines.file_drop.handover import PART, SftpAccess, relative, same_size
 
 _T = TypeVar("_T")
-_PART = ".part"
 _LOGIN_SECONDS = 30
 _KEEPALIVE_SECONDS = 15
-
-
-class FileDrop(Protocol):
-    """A place that takes files; a context manager that keeps at most one connection.
-
-    `put` may be called from several threads. Putting the same name again replaces the file.
-    """
-
-    def __enter__(self) -> Self:
-        """Start using the drop; nothing is connected before the first file."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the connection, if there is one."""
-
-    def put(self, local: Path, folder: str, name: str) -> str:
-        """Hand over `local` as `folder/name` and give the place where it now is.
-
-        Raises:
-            RetryableError: the other side could not be reached or broke off.
-            CredentialsError: the login, the host key or a right is missing.
-            ConfigError: the folder does not exist there.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class SftpAccess:
-    """How to log in at an SFTP server and how to know that it is the right one.
-
-    Attributes:
-        password: password of the account, or
-        key_file: private key file (without passphrase).
-        known_hosts: file in OpenSSH's known_hosts format that lists the server, or
-        host_key: the server's public key as one OpenSSH line, e.g. `ssh-ed25519 AAAA...`.
-    """
-
-    password: str | None = field(default=None, repr=False)
-    key_file: Path | None = None
-    known_hosts: Path | None = None
-    host_key: str | None = None
-
-
-def open_drop(url: str, access: SftpAccess | None = None) -> FileDrop:
-    """Give the drop that `url` names: `folder:<path>` or `sftp://user@host:22/base`.
-
-    Raises:
-        ConfigError: another form, a password in the URL, or an SFTP server whose host key nobody vouched for.
-    """
-    if url.startswith("folder:"):
-        if not url.removeprefix("folder:"):
-            raise ConfigError("file drop: write folder:<path>")
-        return FolderDrop(Path(url.removeprefix("folder:")))
-    return SftpDrop(url, access or SftpAccess())
-
-
-class FolderDrop:
-    """A folder of this machine (or a mounted share); it is created when missing."""
-
-    def __init__(self, base: Path) -> None:
-        self._base = base
-
-    def __enter__(self) -> Self:
-        """Nothing to open."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to close."""
-
-    def put(self, local: Path, folder: str, name: str) -> str:
-        """Copy `local` to `folder/name` below the base; see `FileDrop.put`."""
-        target = self._base / _relative(folder, name)
-        part = target.with_name(target.name + _PART)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _copy_to_disk(local, part)
-            _same_size(local, part.stat().st_size, str(part))
-            part.replace(target)
-        except PermissionError as error:
-            raise CredentialsError(f"file drop {target}: no right to write there") from error
-        except OSError as error:
-            raise RetryableError(f"file drop {target}: {type(error).__name__} (errno {error.errno})") from error
-        return str(target)
 
 
 class SftpDrop:
@@ -156,7 +63,7 @@ class SftpDrop:
 
     def put(self, local: Path, folder: str, name: str) -> str:
         """Upload `local` to `folder/name` below the base; see `FileDrop.put`."""
-        target = self._base / _relative(folder, name)
+        target = self._base / relative(folder, name)
         with self._lock, self._errors(target):
             self._run(self._upload(local, target))
         return f"{self._label} {target}"
@@ -168,14 +75,14 @@ class SftpDrop:
 
     async def _upload(self, local: Path, target: PurePosixPath) -> None:
         connection = await self._connected()
-        part = f"{target}{_PART}"
+        part = f"{target}{PART}"
         async with connection.start_sftp_client() as sftp:
             if not await sftp.isdir(str(target.parent)):
                 # Not created: a folder with a slip of the pen in it would swallow files nobody reads.
                 raise ConfigError(f"{self._label}: there is no folder {target.parent}")
             await sftp.put(str(local), part)
             await _flush(sftp, part)
-            _same_size(local, (await sftp.stat(part)).size or 0, f"{self._label} {part}")
+            same_size(local, (await sftp.stat(part)).size or 0, f"{self._label} {part}")
             await _rename(sftp, part, str(target))
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
@@ -218,26 +125,6 @@ class SftpDrop:
             # The connection may be half dead; the next file gets a fresh one.
             self._run(self._disconnect(politely=False))
             raise RetryableError(f"{what}: {type(error).__name__}") from error
-
-
-def _relative(folder: str, name: str) -> PurePosixPath:
-    path = PurePosixPath(folder) / name
-    if path.is_absolute() or ".." in path.parts or PurePosixPath(name).name != name:
-        raise ConfigError(f"file drop: {path} must be a folder below the base and a plain file name")
-    return path
-
-
-def _copy_to_disk(local: Path, part: Path) -> None:
-    with local.open("rb") as source, part.open("wb") as copy:
-        shutil.copyfileobj(source, copy, 1024 * 1024)
-        copy.flush()
-        os.fsync(copy.fileno())
-
-
-def _same_size(local: Path, there: int, place: str) -> None:
-    here = local.stat().st_size
-    if here != there:
-        raise RetryableError(f"{place}: {there} bytes arrived of {here}")
 
 
 async def _flush(sftp: asyncssh.SFTPClient, part: str) -> None:
