@@ -60,7 +60,7 @@ CASES = {
 }
 # What is left out of a list shows where the till can be asked twice, or counts what it lists.
 TOLD = {"square": {"orders", "customers"}}
-ONE_LIST = "the list of this entity is the only question that is asked, so a row that it leaves out is not missed"
+ONE_LIST = "the list is the only question the pull asks here: payments are missed by their receipts, in an asset check"
 LEFT_OUT = [
     pytest.param(
         source, entity, id=f"{source.name}-{entity.name}",
