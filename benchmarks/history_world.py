@@ -20,6 +20,7 @@ from engage_pipelines.settings import parse_settings
 from engage_pipelines.warehouse.database import Connection
 
 LINES = 3
+MEMORY_LIMIT = "150MB"
 FIRST_DAY = date(2024, 11, 1)
 GO_LIVE_ON = date(2026, 11, 1)
 _DAYS = (GO_LIVE_ON - FIRST_DAY).days
@@ -63,7 +64,9 @@ def desk_of(folder: Path) -> Desk:
         "base_url": "http://127.0.0.1:9", "group_currency": "GBP", "go_live_on": GO_LIVE_ON,
         "drop": f"folder:{folder / 'data' / 'drop'}",
     }  # fmt: skip
-    return Desk(parse_settings({"destinations": {"voyado": platform}}, folder / "engage.toml"))
+    # Less than the default: DuckDB keeps what it has read as long as its limit allows, and planning needs no more.
+    content = {"warehouse": {"memory_limit": MEMORY_LIMIT}, "destinations": {"voyado": platform}}
+    return Desk(parse_settings(content, folder / "engage.toml"))
 
 
 def months() -> list[tuple[date, date]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import tables
-from benchmarks.history_world import LINES
+from benchmarks.history_world import LINES, MEMORY_LIMIT
 from benchmarks.plan import Plan, Row
 from benchmarks.processes import ContenderError, Measured, run
 
@@ -45,7 +45,8 @@ def table(rows: list[Row]) -> str:
     ]  # fmt: skip
     return (
         "## History files\n\n"
-        "24 months of receipts with three lines each as Voyado's transaction files, one run per month: planned against "
+        f"24 months of receipts with three lines each (`memory_limit` {MEMORY_LIMIT}) as Voyado's transaction files, "
+        "one run per month: planned against "
         "the ledger, each file noted as being sent, written, read back and checked line by line, handed over to a "
         "folder of the same machine (copied, flushed to disk), its manifest with SHA-256 written, each receipt noted "
         "as taken. An upload by SFTP and the vendor's import are not in it. Complete: the files hold each receipt's "

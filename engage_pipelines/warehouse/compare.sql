@@ -4,21 +4,30 @@
 -- that the platform holds and those it refused), `fixes` (payloads that a person has put in the place of the source's),
 -- `originals` (what was sent of records in doubt and may be sent again).
 -- Variables: 'policy', 'is_immutable', 'elsewhere'.
-with hashed as (
+with fixed as (
+    select
+        s.*,
+        -- Compared for the few that have one: as a part of the join every payload would be hashed once more.
+        case
+            when f.record_key is not null then if(f.instead_of = md5(coalesce(s.payload, '')), f.payload, null)
+        end as fixed_payload
+    from shaped as s
+    left join fixes as f on f.record_key = s.record_key
+),
+
+hashed as (
     select
         s.record_key,
-        coalesce(f.payload, s.payload) as payload,
+        coalesce(s.fixed_payload, s.payload) as payload,
         s.skipped_reason,
         s.needs_key is not null and n.needs_key is null as waits,
         coalesce(
-            if(f.payload is null, s.rejected_reason, null),
+            if(s.fixed_payload is null, s.rejected_reason, null),
             if(not n.is_there, 'what it needs at the platform was refused there', null)
         ) as rejected_reason,
         coalesce(s.weight, 1) as weight,
-        md5(coalesce(f.payload, s.payload, '')) as payload_hash
-    from shaped as s
-    left join fixes as f
-        on f.record_key = s.record_key and f.instead_of = md5(coalesce(s.payload, ''))
+        md5(coalesce(s.fixed_payload, s.payload, '')) as payload_hash
+    from fixed as s
     left join needed as n on n.needs_key = s.needs_key
 ),
 

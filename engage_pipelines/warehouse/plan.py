@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from engage_pipelines.warehouse.corrections import rename_corrected
 from engage_pipelines.warehouse.database import Connection, Warehouse, bare, count_of, quoted, set_variables
+from engage_pipelines.warehouse.memory import give_back_early
 from engage_pipelines.warehouse.plan_request import Note, PlanRequest, PlanResult
 from engage_pipelines.warehouse.slices import ROW_GROUP, Slice, find_cuts, find_slices, look_at, narrow, pieces, within
 
@@ -120,6 +121,7 @@ def _plan_at_once(connection: Connection, plan: _Plan) -> None:
 
 
 def _plan_in_slices(connection: Connection, plan: _Plan, slices: list[Slice], temporary: Path) -> None:
+    give_back_early()
     narrow(connection)
     connection.execute(f"create table compared ({_COMPARED})")
     # Whoever needs an order asks for it; keeping one takes memory.
@@ -179,7 +181,9 @@ def _shape(connection: Connection, plan: _Plan) -> None:
         connection.execute("delete from shaped where record_key not in (select key from wanted)")
     if not request.selection.is_everything:
         _hold_shaped(connection, request)
-    rename_corrected(connection, request.stream, request.folder)
+    # Where nothing was ever corrected, not even the question is asked.
+    if pc.any(pc.greater(request.special["correction_count"], 0)).as_py():
+        rename_corrected(connection, request.stream, request.folder)
     _find_needed(connection, plan)
 
 
