@@ -190,6 +190,9 @@ def _open_sqlite(url: URL) -> sa.Engine:
         cursor.execute("pragma journal_mode = wal")
         # The step "noted as sending" must be on disk before the call leaves: NORMAL could lose it.
         cursor.execute("pragma synchronous = full")
+        # 64 MB of log before it is merged into the file: keys lie all over it, and a page that was touched by many
+        # commits is then written once.
+        cursor.execute("pragma wal_autocheckpoint = 16000")
         cursor.execute("pragma busy_timeout = 60000")
         cursor.close()
 
