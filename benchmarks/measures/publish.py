@@ -65,7 +65,7 @@ def targets(rows: list[Row]) -> list[list[str]]:
         size, spoilt = f"{row['bytes'] / 1e9:.2g} GB", row["error_count"] + row["torn"]
         lines += [
             target(f"publish {size} under {row['readers']} readers, against a plain copy", f"<= {_WANTED}x",
-                   f"{row['ratio']:.2f}x", row["ratio"] <= _WANTED, "checkpoint, copy and sync, while readers take the processors"),
+                   f"{row['ratio']:.2f}x", row["ratio"] <= _WANTED, "its copy is synced, and readers take turns"),
             target(f"errors and torn answers among {row['reads']:,} reads meanwhile", "0", f"{spoilt}", not spoilt,
                    "; ".join(row["errors"])[:80]),
         ]  # fmt: skip
