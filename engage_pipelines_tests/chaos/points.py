@@ -56,7 +56,7 @@ POINTS = (
     Point("step 3 committed", _LEDGER, "settle", "return", ("deliver",)),
     Point("between the steps", "engage_pipelines/delivery/sending.py", _ANY, "call", ("deliver",), 25),
     Point("in the ledger", _LEDGER, _ANY, "return", ("deliver",), 12),
-    Point("handing a file over", "engage_pipelines/file_drop/sftp.py", _ANY, "call", ("deliver",), 6),
+    Point("handing a file over", "engage_pipelines/file_drop/folder.py", _ANY, "call", ("deliver",), 6),
     Point("in the publish", "engage_pipelines/warehouse/publish.py", _ANY, "call", ("publish",), 4),
     Point("copying for the publish", "shutil.py", "copyfile", "return", ("publish",), 1),
     Point("renaming for the publish", "pathlib.py", "replace", "call", ("publish",), 1),

@@ -36,7 +36,12 @@ class Poison:
     def __init__(self, rng: random.Random, versions: Versions) -> None:
         self._keys: dict[str, frozenset[str]] = {}
         receipts = [exactly(each.payload) for each in versions.present.get(_RECEIPTS, {}).values() if each.goes]
-        by_file = {receipt["contact"]["matchKey"] for receipt in receipts if _is_past(receipt)}
+        # A file tells of everybody who was at a till then, also of those whose receipt does not go anywhere.
+        by_file = {
+            READERS[_PEOPLE].key_in(exactly(person.payload))
+            for key, person in versions.present.get(_PEOPLE, {}).items()
+            if key in versions.early_customers and person.payload
+        }
         self._by_call = {receipt["contact"]["matchKey"] for receipt in receipts} - by_file
         self._routes = {**_ROUTES, _PEOPLE: "POST /api/v3/contacts"}
         for flow in self._routes:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from engage_pipelines.connector import Destination, Stream
 from engage_pipelines.operations import Desk
 from engage_pipelines.warehouse.database import set_variables
+from engage_pipelines_tests.chaos.shop import GO_LIVE_ON
 
 
 class Shaped(NamedTuple):
@@ -33,13 +34,15 @@ class Shaped(NamedTuple):
 
 @dataclass(slots=True)
 class Versions:
-    """Present and earlier payloads per flow (`<destination>/<ledger stream>`) and record."""
+    """Present and earlier payloads per flow (`<destination>/<ledger stream>`) and record; who bought before go-live."""
 
     present: dict[str, dict[str, Shaped]] = field(default_factory=dict)
     payloads: dict[str, dict[str, dict[str, str]]] = field(default_factory=lambda: defaultdict(dict))
+    early_customers: set[str] = field(default_factory=set)
 
     def learn(self, desk: Desk) -> None:
         """Look at everything as it is now; nothing may be loading meanwhile."""
+        self.early_customers |= _early_customers(desk)
         for destination in desk.destinations:
             for name in dict.fromkeys(stream.ledger_name for stream in destination.streams):
                 flow = f"{destination.name}/{name}"
@@ -62,6 +65,12 @@ class Versions:
 def exactly(text: str | bytes) -> Any:
     """Decoded JSON whose fractions are exact."""
     return json.loads(text, parse_float=Decimal)
+
+
+def _early_customers(desk: Desk) -> set[str]:
+    sql = "select distinct customer_id from core.transactions where business_on < ? and customer_id is not null"
+    with desk.warehouse.connection() as connection:
+        return {row[0] for row in connection.execute(sql, [GO_LIVE_ON]).fetchall()}
 
 
 def _shape_all(desk: Desk, destination: Destination, streams: list[Stream]) -> dict[str, Shaped]:
