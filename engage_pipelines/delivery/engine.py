@@ -23,7 +23,7 @@ from engage_pipelines.delivery.doubt import look_up, policy_of, read_sent, settl
 from engage_pipelines.delivery.guard import Bounds, find_jumps, refuse_a_jump
 from engage_pipelines.delivery.masking import mask
 from engage_pipelines.delivery.results import Delivered, Preview, added, delivered_of, preview_of, run_counts
-from engage_pipelines.delivery.sending import Lane
+from engage_pipelines.delivery.sending import Lane, sweep_prepared
 from engage_pipelines.delivery.side_by_side import Tally, side_by_side
 from engage_pipelines.errors import BudgetSpentError, ConfigError, EngageError, WarehouseBusyError
 from engage_pipelines.http_client import Limits
@@ -301,6 +301,7 @@ class Delivery:
         """
         here = (self.destination.name, stream.ledger_name)
         self.queue.sweep(*here)
+        sweep_prepared(self._folder(stream))
         needed = {doubt.run_id for doubt in self.ledger.find_in_doubt(*here)}
         for plan in self._folder(stream).glob("*/plan.parquet"):
             if plan.parent.name not in needed and not _is_to_stay(stream, plan):

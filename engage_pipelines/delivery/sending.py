@@ -62,6 +62,12 @@ def prepare(lane: Lane, planned: PlannedBatch) -> Batch:
     return Batch(planned.id, planned.keys, planned.payloads, file, lines)
 
 
+def sweep_prepared(folder: Path) -> None:
+    """Remove files that a dead run wrote and never sent, from the folders of a stream's runs: they hold payloads."""
+    for file in folder.glob(f"*/*{_READY}"):
+        file.unlink(missing_ok=True)
+
+
 def discard(body: Batch) -> None:
     """Forget what was prepared and is not sent after all."""
     if body.file is not None:

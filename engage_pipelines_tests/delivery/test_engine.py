@@ -475,3 +475,16 @@ def test_the_next_file_is_written_ahead_and_is_gone_if_the_run_stops_before_it(o
     left = [file.name for file in (office.folder / "outbox").rglob("*") if ".csv" in file.name]
     assert [name.endswith(".csv") for name in left] == [True]
     assert len(office.states()) == 2
+
+
+def test_a_file_that_a_dead_run_wrote_ahead_is_swept_away_and_one_that_left_stays(office: PostOffice) -> None:
+    office.fill(2)
+    stream = office.stream(rows="rows.sql", history=True, limits=BatchLimits(items=2, lines=4))
+    office.run(stream)
+    (sent,) = (office.folder / "outbox").rglob("*.csv")
+    ahead = sent.parent.with_name("deadrun") / "b1.csv.ready"
+    ahead.parent.mkdir()
+    ahead.write_text("receipt;name\nO1;Zebedee\n")
+    office.run(stream)
+    assert sent.exists()
+    assert not ahead.exists()
