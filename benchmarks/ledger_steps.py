@@ -105,9 +105,10 @@ def _write(folder: Path, url: str, *, threads: int, size: int) -> Facts:
             with turn:
                 batch_id, keys = next(batches)
             here = (AIQ.name, SALES.ledger_name)
-            ledger.begin(*here, batch_id, "benchmark", ((key, md5(key.encode()).hexdigest()) for key in keys), _NOW)  # noqa: S324 - the ledger's own hash
-            end = BatchEnd(batch_id, "benchmark", call_count=1, route="POST /api", status=200)
-            ledger.settle(*here, [Settlement(key, "accepted") for key in keys], _NOW, end)
+            hashed = [(key, md5(key.encode()).hexdigest()) for key in keys]  # noqa: S324 - the ledger's own hash
+            attempt = ledger.begin(*here, batch_id, "benchmark", hashed, _NOW)
+            end = BatchEnd(call_count=1, route="POST /api", status=200)
+            ledger.settle(attempt, [Settlement(key, "accepted") for key in keys], _NOW, end)
             done += len(keys)
         return done
 

@@ -229,7 +229,7 @@ class Delivery:
             return sent if policy == "resend" else sent.slice(0, 0)
         absent: list[str] = []
         for verdicts in look_up(stream, session, sent):
-            self.ledger.settle(*here, settlements_of(stream, verdicts), self.now())
+            self.ledger.settle_doubts(*here, settlements_of(stream, verdicts), self.now())
             absent += [key for key, verdict in verdicts.items() if verdict == "absent"]
         return sent.filter(pc.is_in(sent["record_key"], pa.array(absent, pa.string())))
 

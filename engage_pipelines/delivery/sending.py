@@ -78,11 +78,11 @@ def send_batch(lane: Lane, planned: PlannedBatch, body: Batch) -> Sent:
     """Take one prepared batch through the three steps."""
     here = (lane.destination, lane.stream.ledger_name)
     rows = zip(planned.keys, planned.hashes, strict=True)
-    lane.ledger.begin(*here, planned.id, lane.run_id, rows, lane.now())
+    attempt = lane.ledger.begin(*here, planned.id, lane.run_id, rows, lane.now())
     with lane.session.client.listening() as heard:
         sent = _told_apart(planned, _send(lane, planned, body))
     _keep_refused(lane, planned, sent)
-    lane.ledger.settle(*here, sent.settlements, lane.now(), _end(lane, planned, sent, heard))
+    lane.ledger.settle(attempt, sent.settlements, lane.now(), _end(lane, sent, heard))
     return sent
 
 
@@ -130,14 +130,12 @@ def _keep_refused(lane: Lane, planned: PlannedBatch, sent: Sent) -> None:
         lane.queue.keep(lane.destination, lane.stream.ledger_name, kept)
 
 
-def _end(lane: Lane, planned: PlannedBatch, sent: Sent, heard: Sequence[Exchange]) -> BatchEnd:
+def _end(lane: Lane, sent: Sent, heard: Sequence[Exchange]) -> BatchEnd:
     answer = next((s.reason for s in sent.settlements if s.state != "delivered" and s.reason), None)
     if not heard:
-        return BatchEnd(planned.id, lane.run_id, int(lane.renderer is not None), answer=answer)
+        return BatchEnd(int(lane.renderer is not None), answer=answer)
     last = heard[-1]
-    return BatchEnd(
-        planned.id, lane.run_id, len(heard), f"{last.method} {last.path}", last.status, last.request_id, answer
-    )
+    return BatchEnd(len(heard), f"{last.method} {last.path}", last.status, last.request_id, answer)
 
 
 def _on_its_way(body: Batch) -> Batch:

@@ -9,9 +9,10 @@ from engage_pipelines.state.ledger import Doubt, Ledger
 from engage_pipelines.state.queue import Queue, Waiting
 from engage_pipelines.state.returns import return_key, returned_by
 from engage_pipelines.state.runs import PlanSize, RunCounts, Runs
-from engage_pipelines.state.steps import BatchEnd, Settlement
+from engage_pipelines.state.steps import Attempt, BatchEnd, Settlement
 
 __all__ = [
+    "Attempt",
     "BatchEnd",
     "Bookmarks",
     "Doubt",

@@ -61,7 +61,6 @@ DELIVERIES = sa.Table(
     sa.Column("first_attempt_at", UtcTime),
     sa.Column("last_attempt_at", UtcTime),
     sa.Column("settled_at", UtcTime),
-    sqlite_with_rowid=False,
 )
 SETTLED_STATES = ("delivered", "accepted")
 
@@ -96,7 +95,14 @@ DELIVERY_BATCHES = sa.Table(
     sa.Column("request_id", sa.String(64)),
     sa.Column("outcomes", sa.Text),
     sa.Column("answer", sa.String(400)),
+    # While it is under way, [record_key, payload_hash] of its records as JSON: only its end writes their rows.
+    sa.Column("sending", sa.Text),
 )
+_IS_OPEN = DELIVERY_BATCHES.c.sending.is_not(None)
+sa.Index(
+    "delivery_batches_open", DELIVERY_BATCHES.c.destination, DELIVERY_BATCHES.c.stream,
+    sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN,
+)  # fmt: skip
 
 # Payloads that a person may have to look at: of refused records, until they are settled otherwise.
 PAYLOADS = sa.Table(
@@ -190,8 +196,8 @@ def _open_sqlite(url: URL) -> sa.Engine:
         cursor.execute("pragma journal_mode = wal")
         # The step "noted as sending" must be on disk before the call leaves: NORMAL could lose it.
         cursor.execute("pragma synchronous = full")
-        # 64 MB of log before it is merged into the file: keys lie all over it, and a page that was touched by many
-        # commits is then written once.
+        # 64 MB of log before it is merged into the file: keys lie all over their index, and a page that was touched by
+        # many commits is then written once.
         cursor.execute("pragma wal_autocheckpoint = 16000")
         cursor.execute("pragma busy_timeout = 60000")
         cursor.close()

@@ -1,6 +1,9 @@
 """The ledger: one row per destination, stream and record, and what became of it.
 
-States: `sending` (noted before the call), `delivered`, `accepted`, `rejected`, `pending`, `in_doubt` (a run
+A batch is noted before its call leaves; the rows of its records are written when it ends, or when it is found that its
+run died.
+
+States: `sending` (its batch is under way), `delivered`, `accepted`, `rejected`, `pending`, `in_doubt` (a run
 died or lost the answer between sending and noting; a policy or a person decides), `diverged` (changed after
 an immutable delivery), `skipped` (was tried once, does not go there any more), `discarded` (refused, and a person
 has put it aside).
@@ -22,11 +25,23 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from engage_pipelines.state.arrow import read_arrow, stream_arrow
 from engage_pipelines.state.database import DELIVERIES, DELIVERY_BATCHES, DELIVERY_RUNS, SETTLED_STATES, is_special
-from engage_pipelines.state.steps import BatchEnd, Settlement, note_batch_end, note_outcomes, note_sending
+from engage_pipelines.state.steps import (
+    Attempt,
+    BatchEnd,
+    Settlement,
+    note_batch_end,
+    note_doubt,
+    note_found,
+    note_outcomes,
+    note_sending,
+)
 from engage_pipelines.state.together import Together
+from engage_pipelines.state.under_way import is_not_under_way, open_attempts, rows_now, rows_under_way
 
 _KNOWN = ("record_key", "state", "payload_hash", "delivered_hash", "correction_count")
 _KEY = ("destination", "stream", "record_key")
+# A stream that has at least this part of all rows (one in so many) is read by going through all of them.
+_LARGE_SHARE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +70,49 @@ class Ledger:
         return read_arrow(self._engine, query.where(DELIVERIES.c.record_key.in_(self._listed(keys))), _KNOWN)
 
     def special(self, destination: str, stream: str) -> pa.Table:
-        """What it knows of all records that are not simply held: neither delivered nor accepted, or corrected.
+        """What it knows of all that is not simply held: under way, neither delivered nor accepted, or corrected.
 
         Columns as in `known`.
         """
-        query = sa.select(*_columns(_KNOWN)).where(*_of(destination, stream))
-        return read_arrow(self._engine, query.where(_is_special(self._engine, destination, stream)), _KNOWN)
+        with self._engine.connect() as connection:
+            query = sa.select(*_columns(_KNOWN)).where(*_of(destination, stream), is_not_under_way(connection))
+            query = query.where(_is_special(self._engine, destination, stream))
+            u = rows_under_way(connection).subquery().c
+            under_way = sa.select(*(u[n] for n in _KNOWN)).where(u.destination == destination, u.stream == stream)
+        return read_arrow(self._engine, sa.union_all(query, under_way), _KNOWN)
 
     def held(self, destination: str, stream: str) -> AbstractContextManager[pa.RecordBatchReader]:
         """A stream of all other records: `record_key, delivered_hash`."""
         names = ("record_key", "delivered_hash")
-        simply = (DELIVERIES.c.state.in_(SETTLED_STATES), DELIVERIES.c.correction_count == 0)
-        return stream_arrow(self._engine, sa.select(*_columns(names)).where(*_of(destination, stream), *simply), names)
+        # Columns without a table: they are those of the text.
+        d = _of_a_text()
+        simply = (d.state.in_(SETTLED_STATES), d.correction_count == 0)
+        query = sa.select(*(getattr(d, name) for name in names)).select_from(sa.text(self._told(destination, stream)))
+        query = query.where(d.destination == destination, d.stream == stream, *simply)
+        return stream_arrow(self._engine, query, names)
+
+    def _told(self, destination: str, stream: str) -> str:
+        """The ledger with a word to SQLite on how to read a whole stream; Postgres knows its own tables."""
+        if self._engine.dialect.name != "sqlite":
+            return "deliveries"
+        with self._engine.connect() as connection:
+            share = (connection.execute(sa.text("select max(rowid) from deliveries")).scalar() or 0) // _LARGE_SHARE
+            some = sa.select(DELIVERIES.c.record_key).where(*_of(destination, stream)).limit(share).subquery()
+            found = connection.execute(sa.select(sa.func.count()).select_from(some)).scalar() or 0
+        # By key it would look for each row where it happens to lie; reading past other streams' rows is cheaper.
+        return "deliveries not indexed" if found >= share else "deliveries"
 
     def find_in_doubt(self, destination: str, stream: str) -> list[Doubt]:
-        """Turn `sending` rows into `in_doubt` ones and give all in doubt.
+        """Write rows that are `in_doubt` for what is under way, and give all in doubt.
 
-        The caller holds the stream's lock, so a row that is still `sending` belongs to a run that died.
+        The caller holds the stream's lock, so a batch that is still open belongs to a run that died.
         """
         here = (*_of(destination, stream), _is_special(self._engine, destination, stream))
         d = DELIVERIES.c
         with self._engine.begin() as connection:
+            for attempt in open_attempts(connection, destination, stream):
+                note_doubt(connection, attempt)
+            # Rows that say so themselves: an older release wrote them before the call.
             connection.execute(
                 sa.update(DELIVERIES)
                 .where(*here, d.state == "sending")
@@ -88,28 +125,35 @@ class Ledger:
 
     def begin(
         self, destination: str, stream: str, batch_id: str, run_id: str, rows: Iterable[tuple[str, str]], now: datetime
-    ) -> None:
-        """Step 1: commit `sending` for (record_key, payload_hash) rows before the call leaves."""
-        listed = list(rows)
-        self._commit(lambda connection: note_sending(connection, (destination, stream), batch_id, run_id, listed, now))
+    ) -> Attempt:
+        """Step 1: commit a batch of (record_key, payload_hash) rows as being sent, before the call leaves."""
+        attempt = Attempt(destination, stream, batch_id, run_id, list(rows), now)
+        if attempt.rows:
+            self._commit(lambda connection: note_sending(connection, attempt))
+        return attempt
 
     def settle(
-        self,
-        destination: str,
-        stream: str,
-        outcomes: Sequence[Settlement],
-        now: datetime,
-        end: BatchEnd | None = None,
+        self, attempt: Attempt, outcomes: Sequence[Settlement], now: datetime, end: BatchEnd | None = None
     ) -> None:
-        """Step 3: commit one outcome per record, and how their batch ended."""
+        """Step 3: commit one outcome per record, and how their batch ended.
+
+        Raises:
+            ValueError: a record of the attempt has no outcome; nothing is noted.
+        """
+        if len(outcomes) != len(attempt.rows):
+            raise ValueError(f"{len(outcomes)} outcomes for {len(attempt.rows)} records of batch {attempt.batch_id}")
 
         def note(connection: sa.Connection) -> None:
-            note_outcomes(connection, (destination, stream), outcomes, now)
-            if end is not None:
-                note_batch_end(connection, end, outcomes, now)
+            note_outcomes(connection, attempt, outcomes, now)
+            note_batch_end(connection, attempt, end or BatchEnd(), outcomes, now)
 
         if outcomes:
             self._commit(note)
+
+    def settle_doubts(self, destination: str, stream: str, outcomes: Sequence[Settlement], now: datetime) -> None:
+        """Commit what was found out about records in doubt."""
+        if outcomes:
+            self._commit(lambda connection: note_found(connection, (destination, stream), outcomes, now))
 
     def note(self, destination: str, stream: str, notes: Iterable[tuple[str, str, str, str]], now: datetime) -> None:
         """Note records that are settled without a call: (record_key, state, payload_hash, reason)."""
@@ -132,13 +176,11 @@ class Ledger:
 
     def states(self, destination: str | None = None, stream: str | None = None) -> dict[tuple[str, str, str], int]:
         """(destination, stream, state) -> records."""
-        d = DELIVERIES.c
-        query = sa.select(d.destination, d.stream, d.state, sa.func.count()).group_by(d.destination, d.stream, d.state)
-        if destination:
-            query = query.where(d.destination == destination)
-        if stream:
-            query = query.where(d.stream == stream)
         with self._engine.connect() as connection:
+            rows = rows_now(connection).c
+            names = (rows.destination, rows.stream, rows.state)
+            wanted = [c == value for c, value in ((rows.destination, destination), (rows.stream, stream)) if value]
+            query = sa.select(*names, sa.func.count()).where(*wanted).group_by(*names)
             return {(row[0], row[1], row[2]): row[3] for row in connection.execute(query)}
 
     def held_keys(self, destination: str, stream: str) -> list[str]:
@@ -151,10 +193,13 @@ class Ledger:
 
     def mirror(self) -> Iterator[tuple[str, pa.RecordBatchReader]]:
         """The ledger for the published warehouse: full table name and its rows, one table after the other."""
+        with self._engine.connect() as connection:
+            rows_of = {"deliveries": rows_now(connection)}
         for table in (DELIVERIES, DELIVERY_RUNS, DELIVERY_BATCHES):
-            names = [c.name for c in table.c if c.name != "vendor_id"]
-            with stream_arrow(self._engine, sa.select(*(table.c[name] for name in names)), names) as rows:
-                yield f"ops.{table.name}", rows
+            names = [c.name for c in table.c if c.name not in ("vendor_id", "sending")]
+            rows = rows_of.get(table.name, table).c
+            with stream_arrow(self._engine, sa.select(*(rows[name] for name in names)), names) as found:
+                yield f"ops.{table.name}", found
 
     def _commit(self, work: Callable[[sa.Connection], None]) -> None:
         if self._together is not None:
@@ -185,11 +230,15 @@ def _is_special(engine: sa.Engine, destination: str, stream: str) -> Any:
     """Not simply held. By key, found by the small index: SQLite would read the whole stream rather than use it."""
     # Without statistics it takes the first columns of the key for as good as the index, so it is told.
     told = "deliveries indexed by deliveries_special" if engine.dialect.name == "sqlite" else "deliveries"
-    # Columns without a table: they are those of the text.
-    inner = SimpleNamespace(**{c.name: sa.column(c.name) for c in DELIVERIES.c})
+    inner = _of_a_text()
     here = (inner.destination == destination, inner.stream == stream)
     few = sa.select(inner.record_key).select_from(sa.text(told)).where(*here, is_special(inner))
     return DELIVERIES.c.record_key.in_(few)
+
+
+def _of_a_text() -> SimpleNamespace:
+    """The ledger's columns for a query whose table is written out."""
+    return SimpleNamespace(**{c.name: sa.column(c.name, c.type) for c in DELIVERIES.c})
 
 
 def _columns(names: Sequence[str]) -> list[Any]:

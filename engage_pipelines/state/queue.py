@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from engage_pipelines.state.arrow import read_arrow
 from engage_pipelines.state.database import DELIVERIES, DELIVERY_BATCHES, FIXES, PAYLOADS
 from engage_pipelines.state.steps import take_back
+from engage_pipelines.state.under_way import rows_now
 
 _KEY = ("destination", "stream", "record_key")
 # Keys of one statement: both databases bound the number of parameters.
@@ -120,10 +121,12 @@ class Queue:
         Each has the batches that carried it in the form last sent, or in the form that the platform holds, as
         `batches`. Corrections of the record, whose keys begin with its own, are included.
         """
-        d, prefix = DELIVERIES.c, f"{record_key}:"
+        with self._engine.connect() as connection:
+            ledger = rows_now(connection)
+        d, prefix = ledger.c, f"{record_key}:"
         # No LIKE: it would take capitals for small letters on SQLite, and the tills' ids tell them apart.
         is_correction = sa.func.substr(d.record_key, 1, len(prefix)) == prefix
-        query = sa.select(DELIVERIES).where(sa.or_(d.record_key == record_key, is_correction))
+        query = sa.select(ledger).where(sa.or_(d.record_key == record_key, is_correction))
         rows = list(self._rows(query.order_by(d.destination, d.stream, d.record_key)))
         batches = self._batches({row[name] for row in rows for name in ("batch_id", "delivered_batch_id")} - {None})
         return [
@@ -211,7 +214,12 @@ class Queue:
 
     def _batches(self, batch_ids: set[str]) -> list[dict[str, Any]]:
         b = DELIVERY_BATCHES.c
-        query = sa.select(DELIVERY_BATCHES).where(b.batch_id.in_(batch_ids)).order_by(b.started_at, b.run_id)
+        # Not the keys of all that it carries.
+        query = (
+            sa.select(*(c for c in b if c.name != "sending"))
+            .where(b.batch_id.in_(batch_ids))
+            .order_by(b.started_at, b.run_id)
+        )
         return list(self._rows(query)) if batch_ids else []
 
     def _replace(self, table: sa.Table, values: list[dict[str, Any]]) -> None:

@@ -1,65 +1,62 @@
-"""The two commits around a call, as few statements as the databases allow: they must never cap delivery."""
+"""The two commits around a call, as few statements as the databases allow: they must never cap delivery.
+
+Step 1 notes a batch with all its records in one row. Step 3 writes the rows of the records, each once. What a dead run
+left open is known from the batch alone.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from engage_pipelines.state.database import DELIVERY_BATCHES, SETTLED_STATES
 from engage_pipelines.state.returns import returned_by
 
+# The same batch of the same run again is another attempt.
+_BEGIN = sa.text(
+    "insert into delivery_batches (batch_id, run_id, destination, stream, record_count, started_at, sending) "
+    "values (:batch_id, :run_id, :destination, :stream, :record_count, :started_at, :sending) "
+    "on conflict (batch_id, run_id) do update set sending = excluded.sending"
+)
 # All rows of a batch travel as one parameter. `where true`: SQLite wants it between `from` and `on conflict`.
-_BEGIN = """
-insert into deliveries (destination, stream, record_key, state, payload_hash, batch_id, run_id, attempt_count,
-    first_attempt_at, last_attempt_at)
-select :destination, :stream, {key}, 'sending', {payload_hash}, :batch_id, :run_id, 1, :now, :now
+_NOTE = """
+insert into deliveries (destination, stream, record_key, payload_hash, state, reason, vendor_code, vendor_id,
+    delivered_hash, delivered_at, delivered_batch_id, batch_id, run_id, attempt_count,
+    first_attempt_at, last_attempt_at, settled_at)
+select :destination, :stream, {record_key}, {payload_hash}, {state}, {reason}, {vendor_code}, {vendor_id},
+    case when {state} in ('delivered', 'accepted') then {payload_hash} end,
+    case when {state} in ('delivered', 'accepted') then :now end,
+    case when {state} in ('delivered', 'accepted') then :batch_id end,
+    :batch_id, :run_id, 1, :started_at, :started_at, :now
 from {rows} where true
 on conflict (destination, stream, record_key) do update set
-    state = excluded.state, payload_hash = excluded.payload_hash, batch_id = excluded.batch_id,
-    run_id = excluded.run_id, attempt_count = deliveries.attempt_count + 1,
+    payload_hash = excluded.payload_hash, state = excluded.state, reason = excluded.reason,
+    vendor_code = excluded.vendor_code, vendor_id = coalesce(excluded.vendor_id, deliveries.vendor_id),
+    delivered_hash = coalesce(excluded.delivered_hash, deliveries.delivered_hash),
+    delivered_at = coalesce(excluded.delivered_at, deliveries.delivered_at),
+    delivered_batch_id = coalesce(excluded.delivered_batch_id, deliveries.delivered_batch_id),
+    batch_id = excluded.batch_id, run_id = excluded.run_id, attempt_count = deliveries.attempt_count + 1,
     first_attempt_at = coalesce(deliveries.first_attempt_at, excluded.first_attempt_at),
-    last_attempt_at = excluded.last_attempt_at, reason = null, vendor_code = null
+    last_attempt_at = excluded.last_attempt_at, settled_at = excluded.settled_at
 """
-_BEGIN_IN = {
-    "sqlite": sa.text(_BEGIN.format(key="value ->> 0", payload_hash="value ->> 1", rows="json_each(:rows)")),
-    "postgresql": sa.text(
-        _BEGIN.format(
-            key="given.value ->> 0", payload_hash="given.value ->> 1",
-            rows="json_array_elements(cast(:rows as json)) as given(value)",
-        )
-    ),
-}  # fmt: skip
-_BATCH = sa.text(
-    "insert into delivery_batches (batch_id, run_id, destination, stream, record_count, started_at) "
-    "values (:batch_id, :run_id, :destination, :stream, :record_count, :now) on conflict do nothing"
-)
-_SETTLED = """
-state = {state}, reason = {reason}, vendor_code = {vendor_code}, vendor_id = coalesce({vendor_id}, {d}vendor_id),
-delivered_hash = case when {state} in ('delivered', 'accepted') then {d}payload_hash else {d}delivered_hash end,
-delivered_at = case when {state} in ('delivered', 'accepted') then :now else {d}delivered_at end,
-delivered_batch_id = case when {state} in ('delivered', 'accepted') then {d}batch_id else {d}delivered_batch_id end,
-settled_at = :now
-"""
-_GIVEN = {name: f"given.{name}" for name in ("state", "reason", "vendor_code", "vendor_id")}
-_BOUND = {name: f":{name}" for name in _GIVEN}
-_SETTLE_IN = {
-    # Here an update from a list of rows would read the whole stream for each.
-    "sqlite": f"update deliveries set {_SETTLED.format(d='', **_BOUND)} "
-    "where destination = :destination and stream = :stream and record_key = :record_key",
-    "postgresql": f"update deliveries set {_SETTLED.format(d='deliveries.', **_GIVEN)} "
-    "from json_to_recordset(cast(:rows as json)) as given "
-    "(record_key text, state text, reason text, vendor_code text, vendor_id text) "
-    "where destination = :destination and stream = :stream and deliveries.record_key = given.record_key",
+_ROW = {
+    "sqlite": ("value ->> {}", "json_each(:rows)"),
+    "postgresql": ("given.value ->> {}", "json_array_elements(cast(:rows as json)) as given(value)"),
 }
-# What became of all of them is the same, as with a file that was handed over: one statement for the whole batch.
-_SETTLE_ALIKE = (
-    f"update deliveries set {_SETTLED.format(d='', **_BOUND)} where destination = :destination and stream = :stream "
-    "and record_key in (select value from json_each(:keys))"
+_SETTLE = sa.text(
+    "update deliveries set state = :state, reason = :reason, vendor_code = :vendor_code, "
+    "vendor_id = coalesce(:vendor_id, vendor_id), settled_at = :now, "
+    "delivered_hash = case when :state in ('delivered', 'accepted') then payload_hash else delivered_hash end, "
+    "delivered_at = case when :state in ('delivered', 'accepted') then :now else delivered_at end, "
+    "delivered_batch_id = case when :state in ('delivered', 'accepted') then batch_id else delivered_batch_id end "
+    "where destination = :destination and stream = :stream and record_key = :record_key"
 )
 _TAKEN_BACK = sa.text(
     "update deliveries set state = 'pending', delivered_hash = null, delivered_at = null, delivered_batch_id = null, "
@@ -71,6 +68,24 @@ _DIVERGED = sa.text(
     "update deliveries set state = 'diverged', payload_hash = :payload_hash, reason = 'changed after delivery', "
     "settled_at = :now where destination = :destination and stream = :stream and record_key = :record_key"
 )
+_OUTCOME = ("state", "reason", "vendor_code", "vendor_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A batch on its way: what step 1 has noted.
+
+    Attributes:
+        rows: (record_key, payload_hash) of its records.
+        started_at: when it was noted.
+    """
+
+    destination: str
+    stream: str
+    batch_id: str
+    run_id: str
+    rows: Sequence[tuple[str, str]]
+    started_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +110,6 @@ class BatchEnd:
     """How a batch ended.
 
     Attributes:
-        batch_id: its id.
-        run_id: the run it belongs to.
         call_count: calls made, repeats included.
         route: method and path of the last one.
         status: HTTP status of the last one; None without an answer.
@@ -104,8 +117,6 @@ class BatchEnd:
         answer: one sentence on what went wrong, if anything.
     """
 
-    batch_id: str
-    run_id: str
     call_count: int = 0
     route: str | None = None
     status: int | None = None
@@ -113,41 +124,40 @@ class BatchEnd:
     answer: str | None = None
 
 
-def note_sending(
-    connection: sa.Connection, here: tuple[str, str], batch_id: str, run_id: str,
-    rows: Iterable[tuple[str, str]], now: datetime,
-) -> None:  # fmt: skip
-    """Note (record_key, payload_hash) rows of a stream as being sent, and their batch."""
-    listed = [list(row) for row in rows]
-    if not listed:
-        return
-    values = {
-        "destination": here[0], "stream": here[1], "batch_id": batch_id, "run_id": run_id, "now": _moment(now),
-    }  # fmt: skip
-    connection.execute(_BEGIN_IN[connection.dialect.name], {**values, "rows": json.dumps(listed)})
-    connection.execute(_BATCH, {**values, "record_count": len(listed)})
+def note_sending(connection: sa.Connection, attempt: Attempt) -> None:
+    """Note a batch as being sent."""
+    values = {**_of(attempt), "record_count": len(attempt.rows), "sending": _text(attempt.rows)}
+    connection.execute(_BEGIN, values)
 
 
-def note_outcomes(
-    connection: sa.Connection, here: tuple[str, str], outcomes: Sequence[Settlement], now: datetime
-) -> None:
-    """Note what became of records of a stream."""
-    common = {"destination": here[0], "stream": here[1], "now": _moment(now)}
-    statement = _SETTLE_IN[connection.dialect.name]
-    if connection.dialect.name == "postgresql":
-        rows = [_bounded(outcome) for outcome in outcomes]
-        connection.execute(sa.text(statement), {**common, "rows": json.dumps(rows)})
-    elif len(outcomes) > 1 and all(_is_alike(outcome, outcomes[0]) for outcome in outcomes):
-        keys = json.dumps([outcome.record_key for outcome in outcomes])
-        connection.exec_driver_sql(_SETTLE_ALIKE, {**common, **_bounded(outcomes[0]), "keys": keys})
+def note_outcomes(connection: sa.Connection, attempt: Attempt, outcomes: Sequence[Settlement], now: datetime) -> None:
+    """Write the rows of an attempt's records: what became of them."""
+    hashes = dict(attempt.rows)
+    moment = {**_of(attempt), "now": _moment(now)}
+    if all(_is_alike(outcome, outcomes[0]) for outcome in outcomes):
+        rows: list[Any] = [(outcome.record_key, hashes[outcome.record_key]) for outcome in outcomes]
+        connection.execute(
+            _note_in(connection.dialect.name, is_alike=True), {**moment, **_bounded(outcomes[0]), "rows": _text(rows)}
+        )
     else:
-        # The driver's own form: naming the parameters of each row anew would cost more than the update.
-        connection.exec_driver_sql(statement, [{**common, **_bounded(outcome)} for outcome in outcomes])
-    take_back(connection, here, [o.record_key for o in outcomes if o.state in SETTLED_STATES], now)
-    changed = [(o.record_key, o.changed_to) for o in outcomes if o.changed_to and o.state in SETTLED_STATES]
-    if changed:
-        rows = [{**common, "record_key": key, "payload_hash": payload_hash} for key, payload_hash in changed]
-        connection.execute(_DIVERGED, rows)
+        rows = [(o.record_key, hashes[o.record_key], *_bounded(o).values()) for o in outcomes]
+        connection.execute(_note_in(connection.dialect.name, is_alike=False), {**moment, "rows": _text(rows)})
+    _note_consequences(connection, (attempt.destination, attempt.stream), outcomes, now)
+
+
+def note_doubt(connection: sa.Connection, attempt: Attempt) -> None:
+    """Write the rows of an attempt that nobody ended: its records may or may not have arrived."""
+    doubt = Settlement("", "in_doubt", "the run ended between sending and noting")
+    values = {**_of(attempt), **_bounded(doubt), "now": None, "rows": _text(attempt.rows)}
+    connection.execute(_note_in(connection.dialect.name, is_alike=True), values)
+    _close(connection, attempt, {})
+
+
+def note_found(connection: sa.Connection, here: tuple[str, str], outcomes: Sequence[Settlement], now: datetime) -> None:
+    """Note what was found out about records that have rows already."""
+    common = {"destination": here[0], "stream": here[1], "now": _moment(now)}
+    connection.execute(_SETTLE, [{**common, "record_key": o.record_key, **_bounded(o)} for o in outcomes])
+    _note_consequences(connection, here, outcomes, now)
 
 
 def take_back(connection: sa.Connection, here: tuple[str, str], keys: Sequence[str], now: datetime) -> None:
@@ -162,27 +172,58 @@ def take_back(connection: sa.Connection, here: tuple[str, str], keys: Sequence[s
         connection.execute(_TAKEN_BACK, rows)
 
 
-def note_batch_end(connection: sa.Connection, end: BatchEnd, outcomes: Sequence[Settlement], now: datetime) -> None:
-    """Note how a batch ended."""
+def note_batch_end(
+    connection: sa.Connection, attempt: Attempt, end: BatchEnd, outcomes: Sequence[Settlement], now: datetime
+) -> None:
+    """Note how a batch ended; its records have rows now."""
     counts: dict[str, int] = {}
     for outcome in outcomes:
         counts[outcome.state] = counts.get(outcome.state, 0) + 1
+    values = {
+        "ended_at": now, "call_count": end.call_count, "route": _cut(end.route, 200), "status": end.status,
+        "request_id": _cut(end.request_id, 64), "outcomes": json.dumps(counts, sort_keys=True),
+        "answer": _cut(end.answer, 400),
+    }  # fmt: skip
+    _close(connection, attempt, values)
+
+
+def _close(connection: sa.Connection, attempt: Attempt, values: dict[str, Any]) -> None:
     b = DELIVERY_BATCHES.c
-    connection.execute(
-        sa.update(DELIVERY_BATCHES)
-        .where(b.batch_id == end.batch_id, b.run_id == end.run_id)
-        .values(
-            ended_at=now, call_count=end.call_count, route=_cut(end.route, 200), status=end.status,
-            request_id=_cut(end.request_id, 64), outcomes=json.dumps(counts, sort_keys=True),
-            answer=_cut(end.answer, 400),
-        )
-    )  # fmt: skip
+    here = (b.batch_id == attempt.batch_id, b.run_id == attempt.run_id)
+    connection.execute(sa.update(DELIVERY_BATCHES).where(*here).values(sending=None, **values))
+
+
+def _note_consequences(
+    connection: sa.Connection, here: tuple[str, str], outcomes: Sequence[Settlement], now: datetime
+) -> None:
+    take_back(connection, here, [o.record_key for o in outcomes if o.state in SETTLED_STATES], now)
+    changed = [(o.record_key, o.changed_to) for o in outcomes if o.changed_to and o.state in SETTLED_STATES]
+    if changed:
+        common = {"destination": here[0], "stream": here[1], "now": _moment(now)}
+        rows = [{**common, "record_key": key, "payload_hash": payload_hash} for key, payload_hash in changed]
+        connection.execute(_DIVERGED, rows)
+
+
+@cache
+def _note_in(dialect: str, *, is_alike: bool) -> sa.TextClause:
+    """The statement that writes rows: what became of them is one thing for all, or stands in each."""
+    place, rows = _ROW[dialect]
+    given = {name: place.format(number) for number, name in enumerate(("record_key", "payload_hash", *_OUTCOME))}
+    bound = {name: f":{name}" for name in _OUTCOME} if is_alike else {}
+    return sa.text(_NOTE.format(rows=rows, **{**given, **bound}))
+
+
+def _of(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "destination": attempt.destination, "stream": attempt.stream, "batch_id": attempt.batch_id,
+        "run_id": attempt.run_id, "started_at": _moment(attempt.started_at),
+    }  # fmt: skip
 
 
 def _bounded(outcome: Settlement) -> dict[str, Any]:
     return {
-        "record_key": outcome.record_key, "state": outcome.state, "reason": _cut(outcome.reason, 400),
-        "vendor_code": _cut(outcome.vendor_code, 64), "vendor_id": _cut(outcome.vendor_id, 128),
+        "state": outcome.state, "reason": _cut(outcome.reason, 400), "vendor_code": _cut(outcome.vendor_code, 64),
+        "vendor_id": _cut(outcome.vendor_id, 128),
     }  # fmt: skip
 
 
@@ -190,6 +231,10 @@ def _is_alike(one: Settlement, other: Settlement) -> bool:
     return (one.state, one.reason, one.vendor_code, one.vendor_id) == (
         other.state, other.reason, other.vendor_code, other.vendor_id
     )  # fmt: skip
+
+
+def _text(rows: Sequence[Any]) -> str:
+    return msgspec.json.encode(rows).decode()
 
 
 def _cut(text: str | None, length: int) -> str | None:

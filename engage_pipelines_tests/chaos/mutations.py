@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from importlib import import_module
 from typing import Any
 
 from engage_pipelines.connector import Outcome
-from engage_pipelines.state import Ledger, Settlement
+from engage_pipelines.state import Attempt, Ledger, Settlement
 
 MUTATION = "ENGAGE_CHAOS_MUTATION"
 
@@ -17,18 +16,14 @@ MUTATION = "ENGAGE_CHAOS_MUTATION"
 def _step_1_not_committed() -> None:
     """Step 1 reaches the disk together with step 3: a run that dies in between leaves no trace of what it sent."""
     begin, settle = Ledger.begin, Ledger.settle
-    held_back: dict[str, tuple[Any, ...]] = {}
 
-    def note_later(ledger: Ledger, *given: Any) -> None:
+    def note_later(ledger: Ledger, *given: Any) -> Attempt:
         destination, stream, batch_id, run_id, rows, now = given
-        rows = list(rows)
-        held_back.update({row[0]: (destination, stream, batch_id, run_id, [row], now) for row in rows})
+        return Attempt(destination, stream, batch_id, run_id, list(rows), now)
 
-    def note_both(ledger: Ledger, destination: str, stream: str, outcomes: Any, *rest: Any) -> None:
-        for outcome in outcomes:
-            if late := held_back.pop(outcome.record_key, None):
-                begin(ledger, *late)
-        settle(ledger, destination, stream, outcomes, *rest)
+    def note_both(ledger: Ledger, attempt: Attempt, *rest: Any) -> None:
+        begin(ledger, *(getattr(attempt, name) for name in Attempt.__slots__))
+        settle(ledger, attempt, *rest)
 
     Ledger.begin, Ledger.settle = note_later, note_both  # type: ignore[method-assign,assignment]
 
@@ -37,12 +32,10 @@ def _marked_before_the_answer() -> None:
     """Records count as accepted as soon as they are noted: a run that dies before the call loses them."""
     begin = Ledger.begin
 
-    def mark(
-        ledger: Ledger, destination: str, stream: str, batch_id: str, run_id: str, rows: Iterable[Any], now: datetime
-    ) -> None:
-        rows = list(rows)
-        begin(ledger, destination, stream, batch_id, run_id, rows, now)
-        ledger.settle(destination, stream, [Settlement(row[0], "accepted") for row in rows], now)
+    def mark(ledger: Ledger, *given: Any) -> Attempt:
+        attempt = begin(ledger, *given)
+        ledger.settle(attempt, [Settlement(key, "accepted") for key, _ in attempt.rows], attempt.started_at)
+        return attempt
 
     Ledger.begin = mark  # type: ignore[method-assign,assignment]
 

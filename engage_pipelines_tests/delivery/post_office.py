@@ -19,6 +19,7 @@ from engage_pipelines.delivery import Bounds, Delivered, Delivery, Preview
 from engage_pipelines.http_client import Limits, Rate, RetryPolicy, VendorClient
 from engage_pipelines.state import Ledger, Queue, Runs, open_state
 from engage_pipelines.state.database import METADATA
+from engage_pipelines.state.under_way import rows_now
 from engage_pipelines.warehouse import Selection, Warehouse
 from engage_pipelines_tests.plain_till import NIGHT, Loader, order
 
@@ -173,8 +174,8 @@ class PostOffice:
         """Record -> state, as another process would read it at this moment."""
         engine = open_state(self.state_url)
         try:
-            d = METADATA.tables["deliveries"].c
             with engine.connect() as connection:
+                d = rows_now(connection).c
                 found = connection.execute(sa.select(d.record_key, d.state).order_by(d.record_key))
                 return {row.record_key: row.state for row in found}
         finally:

@@ -12,8 +12,8 @@ from engage_pipelines_tests.small_shop import NOW
 
 def hold(desk: Desk, keys: list[str], state: str) -> None:
     """Note receipts as if they had been sent to AIQ."""
-    desk.ledger.begin("aiq", "sales", "b", "run", [(key, "h") for key in keys], NOW)
-    desk.ledger.settle("aiq", "sales", [Settlement(key, state) for key in keys], NOW)
+    attempt = desk.ledger.begin("aiq", "sales", "b", "run", [(key, "h") for key in keys], NOW)
+    desk.ledger.settle(attempt, [Settlement(key, state) for key in keys], NOW)
 
 
 def countable(desk: Desk) -> list[str]:
@@ -68,10 +68,8 @@ def test_what_the_settings_say_about_doubt_is_what_is_shown(loaded: Desk) -> Non
 
 def test_refused_and_diverged_records_are_shown_and_are_no_alarm_of_their_own(loaded: Desk) -> None:
     first, second, third, *_ = countable(loaded)
-    loaded.ledger.begin("aiq", "sales", "b", "run", [(key, "h") for key in (first, second)], NOW)
-    loaded.ledger.settle(
-        "aiq", "sales", [Settlement(key, "rejected", "no such store", "E7") for key in (first, second)], NOW
-    )
+    attempt = loaded.ledger.begin("aiq", "sales", "b", "run", [(key, "h") for key in (first, second)], NOW)
+    loaded.ledger.settle(attempt, [Settlement(key, "rejected", "no such store", "E7") for key in (first, second)], NOW)
     loaded.ledger.note("voyado", "receipts", [(third, "diverged", "h", "changed after delivery")], NOW)
     status = look(loaded)
     (refused,), (diverged,) = status.rejected, status.diverged

@@ -28,9 +28,9 @@ def queue(engine: sa.Engine) -> Queue:
 
 def settle(ledger: Ledger, state: str, *keys: str, minutes: int = 0, hashed: str = "h1", **more: Any) -> None:
     now = NIGHT + timedelta(minutes=minutes)
-    ledger.begin(*AIQ, f"b-{hashed}-{minutes}", "run", [(key, hashed) for key in keys], now)
-    end = BatchEnd(f"b-{hashed}-{minutes}", "run", 1, "POST sales", 400 if state == "rejected" else 200)
-    ledger.settle(*AIQ, [Settlement(key, state, **more) for key in keys], now, end)
+    attempt = ledger.begin(*AIQ, f"b-{hashed}-{minutes}", "run", [(key, hashed) for key in keys], now)
+    end = BatchEnd(1, "POST sales", 400 if state == "rejected" else 200)
+    ledger.settle(attempt, [Settlement(key, state, **more) for key in keys], now, end)
 
 
 def one(queue: Queue, state: str, key: str) -> Waiting:
