@@ -77,8 +77,8 @@ def minimal_calls(plan: Path, limits: BatchLimits) -> int:
     """The least number of calls that can carry a plan within the limits."""
     items = size = lines = 0
     most = limits.lines or 1
-    # Piece by piece: the payloads of a whole history do not fit into memory.
-    for piece in pq.ParquetFile(plan).iter_batches(batch_size=4096, columns=["payload", "weight"]):
+    # Not the payloads themselves: they are most of the plan.
+    for piece in pq.ParquetFile(plan).iter_batches(columns=["byte_count", "weight"]):
         sizes, weights = _measures(pa.Table.from_batches([piece]))
         items += len(sizes)
         # A record that is over a limit by itself fills one call, not several.
@@ -107,8 +107,8 @@ def cut_batches(plan: Path, limits: BatchLimits) -> Iterator[PlannedBatch]:
 
 
 def _measures(rows: pa.Table) -> tuple[Counts, Counts]:
-    sizes = pc.binary_length(rows["payload"]).to_numpy(zero_copy_only=False).astype(np.int64)
-    return sizes, rows["weight"].to_numpy(zero_copy_only=False).astype(np.int64)
+    sizes, weights = (rows[name].to_numpy(zero_copy_only=False).astype(np.int64) for name in ("byte_count", "weight"))
+    return sizes, weights
 
 
 def _planned(rows: pa.Table) -> PlannedBatch:

@@ -59,7 +59,8 @@ def write_returns(request: ReturnRequest) -> None:
         connection.execute(
             # Typed: a payload that is made by to_json is a type of its own in the file, which no reader expects.
             "copy (select record_key, payload::varchar as payload, md5(payload::varchar) as payload_hash, "
-            "weight::integer as weight, is_in_doubt, null::varchar as changed_to from ("
+            "weight::integer as weight, strlen(payload::varchar) as byte_count, is_in_doubt, "
+            "null::varchar as changed_to from ("
             f"select correction_key as record_key, payload, weight, false as is_in_doubt from ({sql}) "
             f"union all select record_key, payload, 1, true from again) order by 1) to {quoted(request.file)} "
             "(format parquet, compression zstd, row_group_size 4096)"

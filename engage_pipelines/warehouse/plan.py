@@ -50,7 +50,8 @@ _SHAPED = {
 _CAST = ", ".join(f"{name}::{kind} as {name}" for name, kind in _SHAPED.items())
 _UNTYPED = f"select {', '.join(f'null as {name}' for name in _SHAPED)} where false"
 _TO_SEND = (
-    "select record_key, payload, payload_hash, weight, is_in_doubt, changed_to from {compared} "
+    "select record_key, payload, payload_hash, weight, strlen(payload) as byte_count, is_in_doubt, changed_to "
+    "from {compared} "
     "where starts_with(action, 'send_') order by record_key"
 )
 _HELD = "k uhugeint, h uhugeint"

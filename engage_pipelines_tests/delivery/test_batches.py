@@ -49,6 +49,7 @@ def write_plan(file: Path, records: list[tuple[int, int]], row_group: int = 4096
         "is_in_doubt": pa.array([False] * len(keys), pa.bool_()),
         "changed_to": pa.nulls(len(keys), pa.string()),
         "weight": pa.array([w for _, w in records], pa.int32()),
+        "byte_count": pa.array([s for s, _ in records], pa.int64()),
     })  # fmt: skip
     pq.write_table(table, file, row_group_size=row_group)
     return file
