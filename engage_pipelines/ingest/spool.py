@@ -126,11 +126,10 @@ def _write_pages(file: Path, pages: Iterable[Sequence[bytes]]) -> tuple[int, int
 def _lines(records: Sequence[bytes]) -> Iterator[bytes]:
     if not records:
         return
-    page = b"\n".join(records)
-    if page.count(b"\n") != len(records) - 1:
+    if any(b"\n" in record for record in records):
         # Pretty-printed JSON: one record must be one line.
-        page = b"\n".join(msgspec.json.format(record, indent=-1) for record in records)
-    yield page
+        records = [msgspec.json.format(record, indent=-1) for record in records]
+    yield b"\n".join(records)
     yield b"\n"
 
 

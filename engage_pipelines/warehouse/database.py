@@ -28,8 +28,10 @@ Connection = duckdb.DuckDBPyConnection
 
 # 2.0 writes files that 1.5 cannot open; analysts' tools are on 1.5 for a while yet.
 STORAGE_VERSION = "v1.5.0"
-# Merging costs the same for one window as for ten.
-_LOG_BEFORE_MERGING = "64MB"
+# While windows are loaded side by side DuckDB gets a part of the memory, so that a process that loads ten times as many
+# holds no more; two windows of ten thousand receipts need some 100 MB, so it is half of a small memory.
+_SIDE_BY_SIDE, _OF_A_SMALL_ONE, _ENOUGH_MB = 0.3125, 0.5, 128.0
+_MEGABYTES = {"KB": 0.001, "MB": 1.0, "GB": 1000.0, "MiB": 1.048576, "GiB": 1073.741824}
 
 
 class Warehouse:
@@ -89,12 +91,12 @@ class Warehouse:
 
         Args:
             side_by_side: several statements will run at once; each then gets one thread, as splitting small ones
-                costs more than it gives, and DuckDB half of the memory, as results lie outside of its account.
+                costs more than it gives, and DuckDB a part of the memory, as results lie outside of its account.
         """
         with self.connection() as connection:
             if side_by_side:
                 connection.execute("set global threads = 1")
-                connection.execute(f"set global memory_limit = {quoted(_half(self._memory_limit))}")
+                connection.execute(f"set global memory_limit = {quoted(_part(self._memory_limit))}")
             yield Sitting(connection)
 
     @contextmanager
@@ -149,9 +151,10 @@ def all_or_nothing(connection: Connection) -> Iterator[None]:
     connection.execute("commit")
 
 
-def _half(size: str) -> str:
+def _part(size: str) -> str:
     number = size.rstrip("KMGTiB")
-    return f"{float(number) / 2}{size[len(number) :]}"
+    megabytes = float(number) * _MEGABYTES[size[len(number) :].strip()]
+    return f"{max(megabytes * _SIDE_BY_SIDE, min(megabytes * _OF_A_SMALL_ONE, _ENOUGH_MB)):.1f}MB"
 
 
 def quoted(value: object) -> str:

@@ -26,7 +26,7 @@ from engage_pipelines.warehouse.load_notes import (
     note_versions,
     unknown_fields,
 )
-from engage_pipelines.warehouse.staging import core_tables, leave_out_written, stage
+from engage_pipelines.warehouse.staging import core_tables, leave_out_written, stage, stage_rest
 
 # Windows that are staged while one is written; the rows of each are in memory.
 _AHEAD = 1
@@ -46,7 +46,7 @@ class _Part:
 
 @dataclass(slots=True)
 class _Staged:
-    """A part whose rows are in temporary tables of its connection."""
+    """A part whose records are in temporary tables of its connection."""
 
     part: _Part
     connection: Connection
@@ -138,6 +138,8 @@ def _write(staged: _Staged, written: Sequence[str], now: datetime) -> LoadResult
     """Write a part; the part of the published file gives the window's result."""
     connection, request, database = staged.connection, staged.part.request, staged.part.database
     entity, tables = request.entity, core_tables(request.entity)
+    # Only now: it may refer to what an earlier window has just brought, and both threads have as much to do.
+    stage_rest(connection, request)
     with all_or_nothing(connection):
         if entity.windowed:
             leave_out_written(connection, entity, database, written)

@@ -1,8 +1,9 @@
 """Staging one pulled window: from the spool to temporary tables with the rows as core will have them.
 
-The order: read typed -> newest version per record -> checks -> map -> required columns. A record that cannot
-become a row is put aside for quarantine and stops nothing else; one that core already has in this or a later version
-is left out. Nothing of the warehouse is changed here, so windows may be staged while an earlier one is written.
+The order: read typed -> newest version per record -> checks -> map the records -> map what belongs to them -> required
+columns. A record that cannot become a row is put aside for quarantine and stops nothing else; one that core already has
+in this or a later version is left out. Nothing of the warehouse is changed here, so windows may be staged while an
+earlier one is written, up to what may refer to other windows: a refund has its tender's type, which that one may bring.
 """
 
 from __future__ import annotations
@@ -29,15 +30,23 @@ def core_tables(entity: Entity) -> list[Table]:
 
 
 def stage(connection: Connection, request: LoadRequest, database: str) -> int:
-    """Read, check and map a spool against one of the two files; gives the records in the spool.
+    """Read and check a spool and map its records against one of the two files; gives the records in the spool.
 
-    Leaves `staged_<table>` for every table of the entity, `quarantined`, and with proofs `landed_ids` and `listed`.
+    Leaves `staged_<main table>`, `raw`, `quarantined`, and with proofs `landed_ids` and `listed`.
     """
     records = _read(connection, request)
     _run_checks(connection, request)
-    _map(connection, request, database=database)
-    connection.execute("drop table raw")
+    _map_records(connection, request, database)
     return records
+
+
+def stage_rest(connection: Connection, request: LoadRequest) -> None:
+    """Map what belongs to the records, once all earlier windows are written; leaves every `staged_<table>`."""
+    tables = core_tables(request.entity)
+    for table in tables[1:]:
+        _map_table(connection, request, table)
+    _quarantine_missing(connection, request, tables)
+    connection.execute("drop table raw")
 
 
 def _read(connection: Connection, request: LoadRequest) -> int:
@@ -116,19 +125,14 @@ def _run_checks(connection: Connection, request: LoadRequest) -> None:
     )
 
 
-def _map(connection: Connection, request: LoadRequest, *, database: str) -> None:
-    entity = request.entity
-    tables = core_tables(entity)
-    for table in tables:
-        _map_table(connection, request, table)
-        if table is not tables[0]:
-            continue
-        if entity.windowed:
-            _leave_out_known(connection, entity, table, database)
-        else:
-            # Of a whole state any row may be there in another form.
-            connection.execute(f"create temp table replaced as select {table.key[0]} as key from staged_{table.name}")
-    _quarantine_missing(connection, request, tables)
+def _map_records(connection: Connection, request: LoadRequest, database: str) -> None:
+    entity, main = request.entity, core_tables(request.entity)[0]
+    _map_table(connection, request, main)
+    if entity.windowed:
+        _leave_out_known(connection, entity, main, database)
+    else:
+        # Of a whole state any row may be there in another form.
+        connection.execute(f"create temp table replaced as select {main.key[0]} as key from staged_{main.name}")
 
 
 def _map_table(connection: Connection, request: LoadRequest, table: Table) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -93,6 +94,22 @@ def test_windows_that_are_staged_while_another_is_written_keep_to_its_versions(t
     assert till.rows("select transaction_id, version from ops.versions order by 1, 2") == [
         ("acme:O1", 2), ("acme:O1", 3), ("acme:O2", 1), ("acme:O3", 1),
     ]  # fmt: skip
+
+
+def test_what_belongs_to_a_record_is_mapped_when_all_earlier_windows_are_written(till: Loader) -> None:
+    requests = [till.request([order(f"O{n}")]) for n in range(4)]
+    sql = till.folder / "acme" / "transaction_tenders.sql"
+    sql.write_text(sql.read_text().replace("0 as tip_amount", "(select count(*) from core.transactions) as tip_amount"))
+
+    def late() -> datetime:
+        # Asked for when a window's turn to be written has come: the next one is staged meanwhile.
+        time.sleep(0.3)
+        return NIGHT
+
+    list(load_windows(till.warehouse, requests, now=late))
+    assert till.rows("select transaction_id, tip_amount from core.transaction_tenders order by 1") == [
+        (f"acme:O{n}", n) for n in range(4)
+    ]
 
 
 def test_a_window_that_cannot_be_read_leaves_the_earlier_ones_and_the_files_to_others(till: Loader) -> None:

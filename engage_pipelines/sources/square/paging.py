@@ -58,7 +58,9 @@ def read_page(client: VendorClient, path: str, answer: Answer, shape: Any) -> Pa
     if body.errors:
         codes = ", ".join(sorted({redact(problem.code[:60]) for problem in body.errors}))
         raise ContractError(f"{client.vendor}: {path} answered {answer.status} with errors inside: {codes}")
-    records = tuple(_one_line(bytes(record)) for record in body.records or ())
+    records = tuple(map(bytes, body.records or ()))
+    if b"\n" in answer.content or b"\r" in answer.content:
+        records = tuple(map(_one_line, records))
     return Page(records, body.cursor or None, body.count)
 
 
