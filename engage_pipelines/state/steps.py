@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from engage_pipelines.state.database import DELIVERY_BATCHES, SETTLED_STATES
+from engage_pipelines.state.database import SETTLED_STATES
 from engage_pipelines.state.returns import returned_by
 
 # The same batch of the same run again is another attempt.
@@ -25,6 +25,13 @@ _BEGIN = sa.text(
     "values (:batch_id, :run_id, :destination, :stream, :record_count, :started_at, :sending) "
     "on conflict (batch_id, run_id) do update set sending = excluded.sending"
 )
+# Written out: putting these together anew for every batch would cost more than running them.
+_END = sa.text(
+    "update delivery_batches set sending = null, ended_at = :ended_at, call_count = :call_count, route = :route, "
+    "status = :status, request_id = :request_id, outcomes = :outcomes, answer = :answer "
+    "where batch_id = :batch_id and run_id = :run_id"
+)
+_CLOSE = sa.text("update delivery_batches set sending = null where batch_id = :batch_id and run_id = :run_id")
 # All rows of a batch travel as one parameter. `where true`: SQLite wants it between `from` and `on conflict`.
 _NOTE = """
 insert into deliveries (destination, stream, record_key, payload_hash, state, reason, vendor_code, vendor_id,
@@ -150,7 +157,7 @@ def note_doubt(connection: sa.Connection, attempt: Attempt) -> None:
     doubt = Settlement("", "in_doubt", "the run ended between sending and noting")
     values = {**_of(attempt), **_bounded(doubt), "now": None, "rows": _text(attempt.rows)}
     connection.execute(_note_in(connection.dialect.name, is_alike=True), values)
-    _close(connection, attempt, {})
+    connection.execute(_CLOSE, {"batch_id": attempt.batch_id, "run_id": attempt.run_id})
 
 
 def note_found(connection: sa.Connection, here: tuple[str, str], outcomes: Sequence[Settlement], now: datetime) -> None:
@@ -180,17 +187,12 @@ def note_batch_end(
     for outcome in outcomes:
         counts[outcome.state] = counts.get(outcome.state, 0) + 1
     values = {
-        "ended_at": now, "call_count": end.call_count, "route": _cut(end.route, 200), "status": end.status,
+        "batch_id": attempt.batch_id, "run_id": attempt.run_id, "ended_at": _moment(now),
+        "call_count": end.call_count, "route": _cut(end.route, 200), "status": end.status,
         "request_id": _cut(end.request_id, 64), "outcomes": json.dumps(counts, sort_keys=True),
         "answer": _cut(end.answer, 400),
     }  # fmt: skip
-    _close(connection, attempt, values)
-
-
-def _close(connection: sa.Connection, attempt: Attempt, values: dict[str, Any]) -> None:
-    b = DELIVERY_BATCHES.c
-    here = (b.batch_id == attempt.batch_id, b.run_id == attempt.run_id)
-    connection.execute(sa.update(DELIVERY_BATCHES).where(*here).values(sending=None, **values))
+    connection.execute(_END, values)
 
 
 def _note_consequences(

@@ -70,7 +70,8 @@ class PlanRequest:
         variables: the destination's options.
         store_names: store_id -> name at the destination.
         file: Parquet file to write: `record_key, payload, payload_hash, weight, byte_count, is_in_doubt, changed_to`,
-            in key order; `byte_count` is the size of the payload, `changed_to` is the hash of the present form where an older one has to go again.
+            in key order; `byte_count` is the size of the payload, `changed_to` the hash of the present form where an
+            older one has to go again.
     """
 
     stream: Stream
