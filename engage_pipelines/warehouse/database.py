@@ -29,8 +29,8 @@ Connection = duckdb.DuckDBPyConnection
 # 2.0 writes files that 1.5 cannot open; analysts' tools are on 1.5 for a while yet.
 STORAGE_VERSION = "v1.5.0"
 # While windows are loaded side by side DuckDB gets a part of the memory, so that a process that loads ten times as many
-# holds no more; two windows of ten thousand receipts need some 100 MB, so it is half of a small memory.
-_SIDE_BY_SIDE, _OF_A_SMALL_ONE, _ENOUGH_MB = 0.3125, 0.5, 128.0
+# holds no more; but never less than two windows of ten thousand receipts need, if there is that much.
+_SIDE_BY_SIDE, _ENOUGH_MB = 0.3125, 128.0
 _MEGABYTES = {"KB": 0.001, "MB": 1.0, "GB": 1000.0, "MiB": 1.048576, "GiB": 1073.741824}
 
 
@@ -154,7 +154,7 @@ def all_or_nothing(connection: Connection) -> Iterator[None]:
 def _part(size: str) -> str:
     number = size.rstrip("KMGTiB")
     megabytes = float(number) * _MEGABYTES[size[len(number) :].strip()]
-    return f"{max(megabytes * _SIDE_BY_SIDE, min(megabytes * _OF_A_SMALL_ONE, _ENOUGH_MB)):.1f}MB"
+    return f"{max(megabytes * _SIDE_BY_SIDE, min(megabytes, _ENOUGH_MB)):.1f}MB"
 
 
 def quoted(value: object) -> str:
