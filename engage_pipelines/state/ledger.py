@@ -99,8 +99,12 @@ class Ledger:
             share = (connection.execute(sa.text("select max(rowid) from deliveries")).scalar() or 0) // _LARGE_SHARE
             some = sa.select(DELIVERIES.c.record_key).where(*_of(destination, stream)).limit(share).subquery()
             found = connection.execute(sa.select(sa.func.count()).select_from(some)).scalar() or 0
-        # By key it would look for each row where it happens to lie; reading past other streams' rows is cheaper.
-        return "deliveries not indexed" if found >= share else "deliveries"
+        return self._whole() if found >= share else "deliveries"
+
+    def _whole(self) -> str:
+        """The ledger, to be read from the first row to the last."""
+        # By key SQLite would look for each row where it happens to lie; reading past rows of other streams is cheaper.
+        return "deliveries not indexed" if self._engine.dialect.name == "sqlite" else "deliveries"
 
     def find_in_doubt(self, destination: str, stream: str) -> list[Doubt]:
         """Write rows that are `in_doubt` for what is under way, and give all in doubt.
@@ -177,17 +181,18 @@ class Ledger:
     def states(self, destination: str | None = None, stream: str | None = None) -> dict[tuple[str, str, str], int]:
         """(destination, stream, state) -> records."""
         with self._engine.connect() as connection:
-            rows = rows_now(connection).c
-            names = (rows.destination, rows.stream, rows.state)
-            wanted = [c == value for c, value in ((rows.destination, destination), (rows.stream, stream)) if value]
-            query = sa.select(*names, sa.func.count()).where(*wanted).group_by(*names)
+            now = rows_now(connection)
+            d, rows = (_of_a_text(), sa.text(self._whole())) if now is DELIVERIES else (now.c, now)
+            names = (d.destination, d.stream, d.state)
+            wanted = [c == value for c, value in ((d.destination, destination), (d.stream, stream)) if value]
+            query = sa.select(*names, sa.func.count()).select_from(rows).where(*wanted).group_by(*names)
             return {(row[0], row[1], row[2]): row[3] for row in connection.execute(query)}
 
     def held_keys(self, destination: str, stream: str) -> list[str]:
         """Keys of the records that the destination holds."""
-        query = sa.select(DELIVERIES.c.record_key).where(
-            *_of(destination, stream), DELIVERIES.c.delivered_hash.is_not(None)
-        )
+        d = _of_a_text()
+        query = sa.select(d.record_key).select_from(sa.text(self._told(destination, stream)))
+        query = query.where(d.destination == destination, d.stream == stream, d.delivered_hash.is_not(None))
         with self._engine.connect() as connection:
             return [row[0] for row in connection.execute(query)]
 
