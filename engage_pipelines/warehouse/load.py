@@ -14,6 +14,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
+import duckdb
+
 from engage_pipelines.connector import Entity
 from engage_pipelines.model import Table
 from engage_pipelines.warehouse.database import Connection, Sitting, Warehouse, all_or_nothing, count_of
@@ -65,12 +67,19 @@ def load_windows(
 ) -> Generator[LoadResult]:
     """Load spools one after the other; yields the result of each when it is committed.
 
-    The files are open, and closed to others, while a result is looked at.
+    The files are open, and closed to others, while a result is looked at. Windows that are too large to be in memory
+    two at a time are loaded one after the other, with all of it.
     """
     parts = deque(part for request in requests for part in _parts(request))
+    side_by_side = len(parts) > 1
     while parts:
-        with warehouse.sitting(side_by_side=len(parts) > 1) as sitting, _Stagers(sitting) as stagers:
-            yield from _load_for_a_while(stagers, parts, now)
+        try:
+            with warehouse.sitting(side_by_side=side_by_side) as sitting, _Stagers(sitting, parts) as stagers:
+                yield from _load_for_a_while(stagers, now, side_by_side=side_by_side)
+        except duckdb.OutOfMemoryException:
+            if not side_by_side:
+                raise
+            side_by_side = False
         if parts:
             time.sleep(_BREATH)
 
@@ -84,14 +93,19 @@ def _parts(request: LoadRequest) -> Iterator[_Part]:
 
 
 class _Stagers:
-    """Stages parts in threads of their own, each on a connection of its own, and gives them back in order."""
+    """Stages parts in threads of their own, each on a connection of its own, and gives them back in order.
 
-    def __init__(self, sitting: Sitting) -> None:
+    A part leaves `parts` when it is written: after a failure those are left that have to be loaded anew.
+    """
+
+    def __init__(self, sitting: Sitting, parts: deque[_Part]) -> None:
         self._sitting = sitting
+        self._parts = parts
         self._open = ExitStack()
         self._pool = ThreadPoolExecutor(_AHEAD, thread_name_prefix="stage")
         self._ahead: deque[tuple[Future[_Staged], int]] = deque()
-        self.written: list[str] = []
+        self._begun = 0
+        self._written: list[str] = []
 
     def __enter__(self) -> _Stagers:
         return self
@@ -100,30 +114,40 @@ class _Stagers:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._open.close()
 
-    def ask_for(self, parts: deque[_Part]) -> None:
+    def begin_next(self) -> None:
         """Begin with the next parts, unless enough are under way or it is time to let others in."""
         is_time = time.monotonic() - self._sitting.began > _LONGEST_SITTING
-        while parts and len(self._ahead) < _AHEAD and not is_time:
+        while self._begun < len(self._parts) and len(self._ahead) < _AHEAD and not is_time:
             connection = self._open.enter_context(self._sitting.connection())
-            future = self._pool.submit(_stage, connection, parts.popleft())
-            self._ahead.append((future, len(self.written)))
+            future = self._pool.submit(_stage, connection, self._parts[self._begun])
+            self._ahead.append((future, len(self._written)))
+            self._begun += 1
 
     def next(self) -> tuple[_Staged, Sequence[str]] | None:
         """The next part, and the loads that were written since its staging began."""
         if not self._ahead:
             return None
         future, known = self._ahead.popleft()
-        return future.result(), self.written[known:]
+        return future.result(), self._written[known:]
+
+    def is_written(self, staged: _Staged) -> None:
+        """Let go of the part that came last from `next`."""
+        staged.connection.close()
+        self._written.append(staged.part.request.load_id)
+        self._parts.popleft()
+        self._begun -= 1
 
 
-def _load_for_a_while(stagers: _Stagers, parts: deque[_Part], now: Callable[[], datetime]) -> Iterator[LoadResult]:
-    stagers.ask_for(parts)
+def _load_for_a_while(stagers: _Stagers, now: Callable[[], datetime], *, side_by_side: bool) -> Iterator[LoadResult]:
+    stagers.begin_next()
     while (found := stagers.next()) is not None:
         staged, written = found
-        stagers.ask_for(parts)
+        if side_by_side:
+            stagers.begin_next()
         result = _write(staged, written, now())
-        staged.connection.close()
-        stagers.written.append(staged.part.request.load_id)
+        stagers.is_written(staged)
+        if not side_by_side:
+            stagers.begin_next()
         if result is not None:
             yield result
 
