@@ -84,7 +84,7 @@ class Warehouse:
                 connection.close()
 
     @contextmanager
-    def sitting(self, *, side_by_side: bool) -> Iterator[Sitting]:
+    def sitting(self, *, side_by_side: bool, is_tight: bool = False) -> Iterator[Sitting]:
         """Open the files under the lock for several transactions.
 
         A commit is on disk at once, in the log beside the file; closing merges that into the file, for all of them.
@@ -92,10 +92,12 @@ class Warehouse:
         Args:
             side_by_side: several statements will run at once; each then gets one thread, as splitting small ones
                 costs more than it gives, and DuckDB a part of the memory, as results lie outside of its account.
+            is_tight: memory was out before: one thread, as each has buffers of its own.
         """
         with self.connection() as connection:
-            if side_by_side:
+            if side_by_side or is_tight:
                 connection.execute("set global threads = 1")
+            if side_by_side:
                 connection.execute(f"set global memory_limit = {quoted(_part(self._memory_limit))}")
             yield Sitting(connection)
 

@@ -68,18 +68,20 @@ def load_windows(
     """Load spools one after the other; yields the result of each when it is committed.
 
     The files are open, and closed to others, while a result is looked at. Windows that are too large to be in memory
-    two at a time are loaded one after the other, with all of it.
+    two at a time are loaded one after the other, with all of it and one thread.
     """
     parts = deque(part for request in requests for part in _parts(request))
-    side_by_side = len(parts) > 1
+    is_tight = False
     while parts:
+        side_by_side = len(parts) > 1 and not is_tight
         try:
-            with warehouse.sitting(side_by_side=side_by_side) as sitting, _Stagers(sitting, parts) as stagers:
+            opened = warehouse.sitting(side_by_side=side_by_side, is_tight=is_tight)
+            with opened as sitting, _Stagers(sitting, parts) as stagers:
                 yield from _load_for_a_while(stagers, now, side_by_side=side_by_side)
         except duckdb.OutOfMemoryException:
-            if not side_by_side:
+            if is_tight:
                 raise
-            side_by_side = False
+            is_tight = True
         if parts:
             time.sleep(_BREATH)
 
