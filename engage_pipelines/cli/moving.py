@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from engage_pipelines.cli.output import NEEDS_A_PERSON, bars, console, print_json, print_table
-from engage_pipelines.connector import Destination, Stream
+from engage_pipelines.connector import Destination, Entity, Stream
 from engage_pipelines.errors import ConfigError
+from engage_pipelines.ingest import Loaded
 from engage_pipelines.operations import Desk
 from engage_pipelines.settings import load_settings
 from engage_pipelines.warehouse import Selection
@@ -31,23 +32,33 @@ def pull(
     first: First = None,
     last: Last = None,
     *,
+    and_load: Annotated[bool, typer.Option("--load", help="Load each window as soon as it is whole.")] = False,
     reread: Reread = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Pull a till's records of some days into the spool.
+    """Pull a till's records of some days into the spool; with --load on into the warehouse, while the rest is pulled.
 
-    Examples: `engage pull square` (yesterday), `engage pull square orders --from 2026-10-01 --to 2026-10-14`
+    Examples: `engage pull square` (yesterday), `engage pull square orders --from 2026-10-01 --to 2026-10-14`,
+    `engage pull square --from 2024-11-01 --to 2026-10-31 --load`
     """
     with bars(quiet=as_json) as reporter:
         desk = Desk(load_settings(config), reporter)
         desk.check()
-        till = desk.source(source)
-        rows = []
+        till, days = desk.source(source), _days(desk, first, last)
+        pulled, loaded = [], []
         for each in _entities(desk, source, entity):
-            result = desk.pull(till, each, _days(desk, first, last), reread=reread)
-            rows.append({"entity": each.name, **asdict(result)})
-    _show("Pulled", rows, as_json=as_json)
+            if and_load:
+                came, result = desk.pull_and_load(till, each, days, reread=reread)
+                loaded.append(_loaded_row(each, result))
+            else:
+                came = desk.pull(till, each, days, reread=reread)
+            pulled.append({"entity": each.name, **asdict(came)})
+    if and_load and as_json:
+        print_json({"pulled": pulled, "loaded": loaded})
+        return
+    _show("Pulled", pulled, as_json=as_json)
+    _show("Loaded", loaded, as_json=False)
 
 
 def load(
@@ -68,8 +79,8 @@ def load(
         desk = Desk(load_settings(config), reporter)
         rows = []
         for each in _entities(desk, source, entity):
-            result = asdict(desk.load(desk.source(source), each, _days(desk, first, last), reread=reread))
-            rows.append({"entity": each.name, **result, "unknown_fields": sorted(result["unknown_fields"])})
+            result = desk.load(desk.source(source), each, _days(desk, first, last), reread=reread)
+            rows.append(_loaded_row(each, result))
     _show("Loaded", rows, as_json=as_json)
 
 
@@ -128,6 +139,10 @@ def publish(*, config: Config = None, as_json: Json = False) -> None:
 def _entities(desk: Desk, source: str, names: list[str] | None) -> list[Any]:
     till = desk.source(source)
     return [desk.entity(till, name) for name in names] if names else list(till.entities)
+
+
+def _loaded_row(entity: Entity, loaded: Loaded) -> dict[str, Any]:
+    return {"entity": entity.name, **asdict(loaded), "unknown_fields": sorted(loaded.unknown_fields)}
 
 
 def _days(desk: Desk, first: datetime | None, last: datetime | None) -> tuple[date, date]:

@@ -23,7 +23,7 @@ from engage_pipelines.http_client.exchanges import Exchange, listening_to, tell
 from engage_pipelines.http_client.limits import Limits
 from engage_pipelines.http_client.memory import Memory
 from engage_pipelines.http_client.outcomes import Call, Tried, is_wanted, last_word, raise_if_final
-from engage_pipelines.http_client.pacing import Pacer
+from engage_pipelines.http_client.pacing import Departure, Pacer
 from engage_pipelines.http_client.redaction import redact
 from engage_pipelines.http_client.retries import (
     RetryPolicy,
@@ -189,7 +189,8 @@ class VendorClient:
 
     def _try_once(self, call: Call, request: httpx.Request) -> Tried:
         with self._slots:
-            was_probe = self._wait_to_leave(request)
+            was_probe, departure = self._wait_to_leave(request)
+            request.extensions["trace"] = self._telling_the_pacer(departure)
             with self._count:
                 self.calls += 1
             answer, problem = self._exchange(call, request, was_probe=was_probe)
@@ -198,16 +199,23 @@ class VendorClient:
             self._learn(tried)
         return tried
 
-    def _wait_to_leave(self, request: httpx.Request) -> bool:
+    def _wait_to_leave(self, request: httpx.Request) -> tuple[bool, Departure]:
         """Wait for the breaker and the pacer; True if the request is the one that looks how the vendor is."""
         lease = 2 * sum(request.extensions["timeout"][part] or _NO_TIMEOUT for part in ("connect", "read"))
         while True:
             self.breaker.wait(self.retry)
-            self.pacer.wait()
+            departure = self.pacer.wait()
             # The vendor may have failed others while this one waited for its turn.
             admitted = self.breaker.admit(lease)
             if admitted is not None:
-                return admitted
+                return admitted, departure
+
+    def _telling_the_pacer(self, departure: Departure) -> Callable[[str, Any], None]:
+        def hear(event: str, _: Any) -> None:
+            if event == "http11.send_request_body.complete":
+                self.pacer.is_sent(departure)
+
+        return hear
 
     def _exchange(
         self, call: Call, request: httpx.Request, *, was_probe: bool

@@ -74,7 +74,7 @@ class Memory:
         self, rates: Sequence[Rate], *, file: Path | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.rates = tuple(rates)
-        self._clock = clock
+        self.clock = clock
         self._size = max((rate.requests for rate in self.rates), default=0) + _WAITING
         self._log = struct.Struct(f"<{self._size}d")
         self._thread_lock = threading.Lock()
@@ -135,7 +135,7 @@ class Memory:
         return float(_TIME.unpack_from(self._bytes, self._place(number))[0])
 
     def move(self, number: int, leaves_at: float) -> None:
-        """Note another time for a departure that is still to come."""
+        """Note another, later time for a departure."""
         _TIME.pack_into(self._bytes, self._place(number), leaves_at)
 
     def append(self, leaves_at: float) -> int:
@@ -149,7 +149,7 @@ class Memory:
         return _LOG_AT + number % self._size * _TIME.size
 
     def _read_clock(self) -> float:
-        now = self._clock()
+        now = self.clock()
         owner, latest, paused_until, pauses = _HEADER.unpack_from(self._bytes)
         latest = float(latest)
         if now < latest - _SMALL_STEP:

@@ -11,12 +11,15 @@ import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from engage_pipelines.errors import BudgetSpentError, RetryableError
 from engage_pipelines.http_client.limits import Rate
 from engage_pipelines.http_client.memory import Memory
 
 _DAY = 86_400.0
+# Seconds between being let go and being sent that the margin of a window takes in its stride.
+_AT_ONCE = 0.002
 
 
 def _utc_now() -> datetime:
@@ -30,6 +33,20 @@ def window(rate: Rate) -> float:
     sooner, so a window that is exactly full here may be overfull there.
     """
     return rate.seconds * 1.01 + 0.005
+
+
+class Departure(NamedTuple):
+    """That a request may leave.
+
+    Attributes:
+        number: in the account's memory.
+        at: reading of the memory's clock.
+        waited: seconds.
+    """
+
+    number: int
+    at: float
+    waited: float
 
 
 class Pacer:
@@ -61,8 +78,8 @@ class Pacer:
         self._patience = patience
         self._name = name
 
-    def wait(self) -> float:
-        """Wait until a request may leave, count it, and give the seconds waited.
+    def wait(self) -> Departure:
+        """Wait until a request may leave, and count it.
 
         Raises:
             BudgetSpentError: a budget of a day or longer is spent; says when it resets. Nothing is counted.
@@ -86,7 +103,18 @@ class Pacer:
                 self._refuse_a_long_pause(now)
                 number, pauses = self._moved(number, now), self._memory.pauses
                 leaves_at = self._memory.departure(number)
-        return waited
+        return Departure(number, max(leaves_at, now), waited)
+
+    def is_sent(self, departure: Departure) -> None:
+        """Count a request from now: a new connection or a busy machine may have kept it from leaving when it could.
+
+        Its vendor counts it when it arrives. Taken for older than it is, it would let a later one go too soon.
+        """
+        if self._memory.clock() - departure.at < _AT_ONCE:
+            return
+        with self._memory.held() as now:
+            if now > self._memory.departure(departure.number) > -math.inf:
+                self._memory.move(departure.number, now)
 
     def pause(self, seconds: float) -> None:
         """Hold all requests of this account back for `seconds` (Retry-After), also those that wait already."""

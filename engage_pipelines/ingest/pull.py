@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from engage_pipelines.connector import Entity, Scope, Window
-from engage_pipelines.http_client import VendorClient
+from engage_pipelines.http_client import Exchange, VendorClient
+from engage_pipelines.ingest.breadth import Breadth
 from engage_pipelines.ingest.spool import Manifest, Spool
 
 Progress = Callable[[int, int], None]
@@ -38,79 +43,161 @@ def _no_progress(done: int, total: int) -> None:
     del done, total
 
 
-def pull(
-    client: VendorClient,
-    entity: Entity,
-    *,
-    source: str,
-    lake: Path,
-    windows: Sequence[Window],
-    location_ids: Sequence[str],
-    options: Any,
-    progress: Progress = _no_progress,
-    now: Callable[[], datetime] = _utc_now,
-) -> Pulled:
-    """Pull an entity's windows into the spool.
+class Pulling:
+    """A pull under way: threads fill the spool, and windows are given out in their order, each when it is whole.
 
     Args:
-        client: the source's client; its `in_flight` is how many windows are pulled side by side.
+        client: the source's client; its `in_flight` is how many windows are pulled side by side at most.
         entity: what to pull.
         source: source name.
         lake: folder of all spools.
         windows: what to pull; an entity that is not windowed is pulled once, as of the last end.
         location_ids: the till's locations.
         options: the source's options.
-        progress: called with (windows done, windows in all).
+        progress: called with (windows given out, windows in all).
         now: the clock.
-
-    Raises:
-        CredentialsError, RetryableError, ContractError: as the client and the connector say; windows that
-        were finished stay, the others are not there.
     """
-    began, calls = time.monotonic(), client.calls
-    spool = Spool(lake, source, entity.name)
-    spool.sweep()
-    scopes = [
-        Scope(window, locations, options)
-        for window in (windows if entity.windowed else windows[-1:])
-        for locations in _groups(entity, location_ids)
-    ]
-    manifests: list[Manifest] = []
-    pull_scope = _until_one_fails(lambda scope: _pull_scope(client, entity, spool, scope, now))
-    with ThreadPoolExecutor(max_workers=max(1, client.limits.in_flight)) as pool:
-        futures = [pool.submit(pull_scope, scope) for scope in scopes]
+
+    def __init__(
+        self,
+        client: VendorClient,
+        entity: Entity,
+        *,
+        source: str,
+        lake: Path,
+        windows: Sequence[Window],
+        location_ids: Sequence[str],
+        options: Any,
+        progress: Progress = _no_progress,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._client = client
+        self._entity = entity
+        self._spool = Spool(lake, source, entity.name)
+        self._progress = progress
+        self._now = now
+        self._scopes = deque(
+            Scope(window, locations, options)
+            for window in (windows if entity.windowed else windows[-1:])
+            for locations in _groups(entity, location_ids)
+        )
+        self._total = len(self._scopes)
+        self._breadth = Breadth(client.limits.in_flight, client.limits.rates)
+        self._pool = ThreadPoolExecutor(client.limits.in_flight, thread_name_prefix="pull")
+        # Begun and not given out yet, oldest first.
+        self._begun: deque[Future[Manifest]] = deque()
+        self._under_way = 0
+        self._is_over = False
+        self._lock = threading.Lock()
+        self._given: list[Manifest] = []
+        self._began, self._calls = time.monotonic(), client.calls
+        self._ended: float | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._spool.sweep()
+        self._begin_more()
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        """Begin no further window, and wait for those under way."""
+        with self._lock:
+            self._is_over = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def left(self) -> int:
+        """Windows that have not been given out yet."""
+        return self._total - len(self._given)
+
+    def next(self, *, within: float = math.inf) -> tuple[Path, Manifest] | None:
+        """The folder and manifest of the next whole window; None after the last one, or if it takes longer.
+
+        Args:
+            within: seconds to wait.
+
+        Raises:
+            CredentialsError, RetryableError, ContractError: as the client and the connector say, of the first
+                window that failed, and only to who waits forever; finished windows stay, the others are not there.
+        """
+        with self._lock:
+            first = self._begun[0] if self._begun else None
+        if first is None or (within < math.inf and not _is_whole(first, within)):
+            return None
+        manifest = first.result()
+        with self._lock:
+            self._begun.popleft()
+        self._given.append(manifest)
+        self._progress(len(self._given), self._total)
+        window = Window(manifest.window_start, manifest.window_end)
+        return self._spool.folder / self._spool.window_name(window, manifest.location_ids), manifest
+
+    def finish(self) -> Pulled:
+        """Wait for all windows.
+
+        Raises:
+            CredentialsError, RetryableError, ContractError: see `next`.
+        """
+        while self.next():
+            pass
+        return self.told()
+
+    def told(self) -> Pulled:
+        """What the windows that were given out brought."""
+        return Pulled(
+            windows=len(self._given),
+            pages=sum(m.pages for m in self._given),
+            records=sum(m.records for m in self._given),
+            bytes=sum(m.bytes for m in self._given),
+            calls=self._client.calls - self._calls,
+            seconds=(self._ended or time.monotonic()) - self._began,
+        )
+
+    def _begin_more(self) -> None:
+        with self._lock:
+            while self._scopes and not self._is_over and self._under_way < self._breadth.allowed:
+                self._under_way += 1
+                self._begun.append(self._pool.submit(self._pull_scope, self._scopes.popleft()))
+
+    def _pull_scope(self, scope: Scope) -> Manifest:
+        """One window; when it fails no further one is begun: a refused key is refused for every window."""
+        entity, client = self._entity, self._client
         try:
-            for future in futures:
-                manifests.append(future.result())
-                progress(len(manifests), len(scopes))
+            with client.listening() as heard:
+                manifest = self._spool.write(
+                    scope.window,
+                    scope.location_ids,
+                    self._watched(entity.pull(client, scope), heard),
+                    # The second question comes after the first: what was changed in between shows as moved, not
+                    # missing.
+                    self._watched(entity.prove(client, scope), heard) if entity.prove else None,
+                    now=self._now,
+                )
         except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
+            with self._lock:
+                self._is_over = True
             raise
-    return Pulled(
-        windows=len(scopes),
-        pages=sum(m.pages for m in manifests),
-        records=sum(m.records for m in manifests),
-        bytes=sum(m.bytes for m in manifests),
-        calls=client.calls - calls,
-        seconds=time.monotonic() - began,
-    )
+        with self._lock:
+            self._under_way -= 1
+            self._ended = None if self._scopes or self._under_way else time.monotonic()
+        self._begin_more()
+        return manifest
+
+    def _watched(self, pages: Iterable[Sequence[bytes]], heard: list[Exchange]) -> Iterator[Sequence[bytes]]:
+        """The same pages; one whose answer was waited for may make room for another window."""
+        used = time.thread_time()
+        for page in pages:
+            yield page
+            by = time.thread_time()
+            self._breadth.note_page(sum(exchange.seconds for exchange in heard), by - used)
+            heard.clear()
+            used = by
+            self._begin_more()
 
 
-def _until_one_fails(work: Callable[[Scope], Manifest]) -> Callable[[Scope], Manifest]:
-    """The same work, but none is begun after one has failed: a refused key is refused for every window."""
-    is_over = threading.Event()
-
-    def work_or_leave(scope: Scope) -> Manifest:
-        if is_over.is_set():
-            # The one that failed was begun before this one, so its error is the one that is told.
-            raise CancelledError
-        try:
-            return work(scope)
-        except BaseException:
-            is_over.set()
-            raise
-
-    return work_or_leave
+def _is_whole(window: Future[Manifest], within: float) -> bool:
+    futures.wait([window], timeout=within)
+    return window.done() and window.exception() is None
 
 
 def _groups(entity: Entity, location_ids: Sequence[str]) -> list[tuple[str, ...]]:
@@ -118,16 +205,3 @@ def _groups(entity: Entity, location_ids: Sequence[str]) -> list[tuple[str, ...]
         return [()]
     ordered, step = sorted(location_ids), entity.locations_per_call
     return [tuple(ordered[i : i + step]) for i in range(0, len(ordered), step)]
-
-
-def _pull_scope(
-    client: VendorClient, entity: Entity, spool: Spool, scope: Scope, now: Callable[[], datetime]
-) -> Manifest:
-    return spool.write(
-        scope.window,
-        scope.location_ids,
-        entity.pull(client, scope),
-        # The second question comes after the first: what was changed in between shows as moved, not missing.
-        entity.prove(client, scope) if entity.prove else None,
-        now=now,
-    )

@@ -14,7 +14,7 @@ from engage_pipelines.delivery import Bounds, Delivered, Delivery, Preview, poli
 from engage_pipelines.destinations import DESTINATIONS
 from engage_pipelines.errors import ConfigError
 from engage_pipelines.http_client import Limits, VendorClient, parse_rate
-from engage_pipelines.ingest import Loaded, Pulled, cut, load, pull, pull_range
+from engage_pipelines.ingest import Loaded, Loading, Pulled, Pulling, cut, pull_range
 from engage_pipelines.ingest.load import OnWindow
 from engage_pipelines.settings import DestinationSettings, Settings, SourceSettings
 from engage_pipelines.sources import SOURCES
@@ -169,23 +169,8 @@ class Desk:
 
     def pull(self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool = False) -> Pulled:
         """Pull the days `first..last` of an entity into the spool."""
-        configured, options = self.settings.sources[source.name], self.source_options(source)
-        start, end = self._pull_range(source, entity, days, reread=reread)
-        windows = cut(start, end, days=configured.window_days, zone=self.settings.zone)
-        if self._needs_the_beginning(source, entity, start):
-            windows = [Window(_BEGINNING, start), *windows]
-        with self._client(source) as client:
-            return pull(
-                client,
-                entity,
-                source=source.name,
-                lake=self.settings.data / "lake",
-                windows=windows,
-                location_ids=source.locations(client, options) if entity.per_location else (),
-                options=options,
-                progress=self.reporter(f"raw/{source.name}__{entity.name}"),
-                now=self.now,
-            )
+        with self._pulling(source, entity, days, reread=reread) as pulling:
+            return pulling.finish()
 
     def load(
         self,
@@ -200,26 +185,53 @@ class Desk:
 
         With `reread` that is all that a pull with `reread` brings; what is loaded already is then left alone.
         """
-        variables = {**self.settings.sql_variables, **self.source_options(source).model_dump()}
         start, end = self.range_of(days)
         if reread:
             # The bookmark has not moved since the pull, so this is the range that was pulled.
             start = min(start, self._pull_range(source, entity, days, reread=True)[0])
         if self._needs_the_beginning(source, entity, start):
             start = _BEGINNING
-        return load(
-            self.warehouse,
-            self.bookmarks,
+        return self._loading(source, entity, on_window).load_range(start, end, only_new=reread)
+
+    def pull_and_load(
+        self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool = False
+    ) -> tuple[Pulled, Loaded]:
+        """Pull the days `first..last` of an entity and load each window as soon as it is whole."""
+        with self._pulling(source, entity, days, reread=reread) as pulling:
+            loaded = self._loading(source, entity).load_arriving(pulling)
+            return pulling.told(), loaded
+
+    @contextmanager
+    def _pulling(self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool) -> Iterator[Pulling]:
+        configured, options = self.settings.sources[source.name], self.source_options(source)
+        start, end = self._pull_range(source, entity, days, reread=reread)
+        windows = cut(start, end, days=configured.window_days, zone=self.settings.zone)
+        if self._needs_the_beginning(source, entity, start):
+            windows = [Window(_BEGINNING, start), *windows]
+        with self._client(source) as client, Pulling(
+            client,
+            entity,
+            source=source.name,
+            lake=self.settings.data / "lake",
+            windows=windows,
+            location_ids=source.locations(client, options) if entity.per_location else (),
+            options=options,
+            progress=self.reporter(f"raw/{source.name}__{entity.name}"),
+            now=self.now,
+        ) as pulling:  # fmt: skip
+            yield pulling
+
+    def _loading(self, source: Source, entity: Entity, on_window: OnWindow = lambda window, result: None) -> Loading:
+        return Loading(
+            warehouse=self.warehouse,
+            bookmarks=self.bookmarks,
             source=source,
             entity=entity,
             lake=self.settings.data / "lake",
-            start=start,
-            end=end,
-            variables=variables,
+            variables={**self.settings.sql_variables, **self.source_options(source).model_dump()},
             now=self.now,
             progress=self.reporter(f"core/{entity.name}"),
             on_window=on_window,
-            only_new=reread,
         )
 
     def deliver(

@@ -1,11 +1,13 @@
 """Loading pulled windows: each is staged, then written in one transaction; the next ones are staged meanwhile.
 
 Rows are replaced by key, and the load is noted in the same transaction. Windows may be loaded in any order and any
-number of times: what core already has in this or a later version is left alone.
+number of times: what core already has in this or a later version is left alone. Windows may come while others are
+loaded; nobody is kept out of the files while one is waited for longer.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import duckdb
 
@@ -36,6 +39,8 @@ _AHEAD = 1
 # process needs to notice.
 _LONGEST_SITTING = 5.0
 _BREATH = 0.1
+# Closing and opening costs more than waiting so many seconds for a window that is still pulled.
+_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +61,38 @@ class _Staged:
     unknown_fields: tuple[str, ...]
 
 
+class Arrivals(Protocol):
+    """Windows to load that come one after the other, some of them later."""
+
+    @property
+    def left(self) -> int:
+        """How many have not been given out yet."""
+
+    def next(self, *, within: float) -> LoadRequest | None:
+        """The next window; None after the last one, or if it does not come within so many seconds.
+
+        Whatever keeps windows from coming is an error only for a caller who would wait forever.
+        """
+
+
 def load_window(warehouse: Warehouse, request: LoadRequest, *, now: datetime) -> LoadResult:
     """Load one spool; running it again changes nothing."""
-    (result,) = load_windows(warehouse, [request], now=lambda: now)
+    ((_, result),) = load_windows(warehouse, [request], now=lambda: now)
     return result
 
 
 def load_windows(
-    warehouse: Warehouse, requests: Sequence[LoadRequest], *, now: Callable[[], datetime]
-) -> Generator[LoadResult]:
-    """Load spools one after the other; yields the result of each when it is committed.
+    warehouse: Warehouse, requests: Sequence[LoadRequest] | Arrivals, *, now: Callable[[], datetime]
+) -> Generator[tuple[LoadRequest, LoadResult]]:
+    """Load spools one after the other; yields each with its result when it is committed.
 
     The files are open, and closed to others, while a result is looked at. Windows that are too large to be in memory
     two at a time are loaded one after the other, with all of it and one thread.
     """
-    parts = deque(part for request in requests for part in _parts(request))
+    parts = _Parts(_Here(requests) if isinstance(requests, Sequence) else requests)
     is_tight = False
-    while parts:
-        side_by_side = len(parts) > 1 and not is_tight
+    while parts.wait():
+        side_by_side = parts.are_several() and not is_tight
         try:
             opened = warehouse.sitting(side_by_side=side_by_side, is_tight=is_tight)
             with opened as sitting, _Stagers(sitting, parts) as stagers:
@@ -82,8 +101,52 @@ def load_windows(
             if is_tight:
                 raise
             is_tight = True
-        if parts:
+        if parts.at(0) is not None:
             time.sleep(_BREATH)
+
+
+class _Here:
+    """Windows that are all there."""
+
+    def __init__(self, requests: Sequence[LoadRequest]) -> None:
+        self._requests = deque(requests)
+
+    @property
+    def left(self) -> int:
+        return len(self._requests)
+
+    def next(self, *, within: float) -> LoadRequest | None:
+        del within
+        return self._requests.popleft() if self._requests else None
+
+
+class _Parts:
+    """The parts that are not written yet, oldest first, of the windows that have come so far."""
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        self._arrivals = arrivals
+        self._here: deque[_Part] = deque()
+
+    def wait(self) -> bool:
+        """True once there is a part; False if all are written and no window comes any more."""
+        return self.at(0, within=math.inf) is not None
+
+    def are_several(self) -> bool:
+        """True if there will be more than the first."""
+        return len(self._here) > 1 or self._arrivals.left > 0
+
+    def at(self, position: int, *, within: float = 0.0) -> _Part | None:
+        """The part that is so many behind the first; None if its window does not come within so many seconds."""
+        while len(self._here) <= position:
+            request = self._arrivals.next(within=within)
+            if request is None:
+                return None
+            self._here.extend(_parts(request))
+        return self._here[position]
+
+    def first_is_written(self) -> None:
+        """Let go of the first."""
+        self._here.popleft()
 
 
 def _parts(request: LoadRequest) -> Iterator[_Part]:
@@ -100,7 +163,7 @@ class _Stagers:
     A part leaves `parts` when it is written: after a failure those are left that have to be loaded anew.
     """
 
-    def __init__(self, sitting: Sitting, parts: deque[_Part]) -> None:
+    def __init__(self, sitting: Sitting, parts: _Parts) -> None:
         self._sitting = sitting
         self._parts = parts
         self._open = ExitStack()
@@ -116,13 +179,18 @@ class _Stagers:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._open.close()
 
-    def begin_next(self) -> None:
-        """Begin with the next parts, unless enough are under way or it is time to let others in."""
+    def begin_next(self, *, patience: float = 0.0) -> None:
+        """Begin with the next parts, unless enough are under way or it is time to let others in.
+
+        If none is under way, the next one is waited for with so many seconds of patience.
+        """
         is_time = time.monotonic() - self._sitting.began > _LONGEST_SITTING
-        while self._begun < len(self._parts) and len(self._ahead) < _AHEAD and not is_time:
+        while len(self._ahead) < _AHEAD and not is_time:
+            part = self._parts.at(self._begun, within=0.0 if self._ahead else patience)
+            if part is None:
+                return
             connection = self._open.enter_context(self._sitting.connection())
-            future = self._pool.submit(_stage, connection, self._parts[self._begun])
-            self._ahead.append((future, len(self._written)))
+            self._ahead.append((self._pool.submit(_stage, connection, part), len(self._written)))
             self._begun += 1
 
     def next(self) -> tuple[_Staged, Sequence[str]] | None:
@@ -136,11 +204,13 @@ class _Stagers:
         """Let go of the part that came last from `next`."""
         staged.connection.close()
         self._written.append(staged.part.request.load_id)
-        self._parts.popleft()
+        self._parts.first_is_written()
         self._begun -= 1
 
 
-def _load_for_a_while(stagers: _Stagers, now: Callable[[], datetime], *, side_by_side: bool) -> Iterator[LoadResult]:
+def _load_for_a_while(
+    stagers: _Stagers, now: Callable[[], datetime], *, side_by_side: bool
+) -> Iterator[tuple[LoadRequest, LoadResult]]:
     stagers.begin_next()
     while (found := stagers.next()) is not None:
         staged, written = found
@@ -148,10 +218,9 @@ def _load_for_a_while(stagers: _Stagers, now: Callable[[], datetime], *, side_by
             stagers.begin_next()
         result = _write(staged, written, now())
         stagers.is_written(staged)
-        if not side_by_side:
-            stagers.begin_next()
+        stagers.begin_next(patience=_PATIENCE)
         if result is not None:
-            yield result
+            yield staged.part.request, result
 
 
 def _stage(connection: Connection, part: _Part) -> _Staged:

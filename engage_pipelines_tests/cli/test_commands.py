@@ -115,6 +115,18 @@ def test_the_journey_step_by_step(engage: Engage, sandbox: Sandbox) -> None:
     assert published["rows"]["core.transactions"] == small_shop.RECEIPTS + 1
 
 
+def test_pulling_and_loading_side_by_side_is_the_same_as_one_after_the_other(engage: Engage) -> None:
+    done = engage.json("pull", "square", *DAYS, "--load")
+    for step, count in (("pulled", "records"), ("loaded", "changed")):
+        assert {row["entity"]: row[count] for row in done[step]}["orders"] == small_shop.RECEIPTS
+    assert [row["entity"] for row in done["pulled"]] == [row["entity"] for row in done["loaded"]]
+    again = engage.json("load", "square", *DAYS)
+    assert [row["changed"] for row in again if row["entity"] in {"orders", "payments", "refunds"}] == [0, 0, 0]
+    for_people = engage("pull", "square", "orders", *DAYS, "--load").stderr
+    assert "Pulled" in for_people
+    assert "Loaded" in for_people
+
+
 def test_history_goes_by_month(engage: Engage, sandbox: Sandbox) -> None:
     engage.json("pull", "square", *DAYS)
     engage.json("load", "square", *DAYS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import tempfile
@@ -72,19 +73,69 @@ def test_the_pacer_is_not_much_slower_than_the_rate_allows() -> None:
     assert 10.0 <= left[-1] < 10.3
 
 
+def test_a_request_that_was_sent_late_counts_from_then() -> None:
+    clock = FakeClock()
+    pacer = pacer_of(clock, [Rate(2, 1.0)])
+    late, second = pacer.wait(), pacer.wait()
+    clock.seconds += 0.3
+    pacer.is_sent(late)
+    pacer.is_sent(second)
+    assert pacer.wait().waited == pytest.approx(window(Rate(2, 1.0)))
+
+
+class SlowReader(threading.Thread):
+    """A vendor on a socket that reads the first request only after a while, on a clock of its own."""
+
+    def __init__(self, clock: FakeClock, late: float) -> None:
+        super().__init__(daemon=True)
+        self._clock, self._late = clock, late
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.arrived: list[float] = []
+
+    def run(self) -> None:
+        connection, _ = self._socket.accept()
+        with self._socket, connection:
+            for late in (self._late, 0.0):
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    head += connection.recv(1)
+                size = int(
+                    next(line for line in head.lower().split(b"\r\n") if b"content-length" in line).split(b":")[1]
+                )
+                self._clock.seconds += late
+                while size:
+                    size -= len(connection.recv(min(size, 1 << 20)))
+                self.arrived.append(self._clock.seconds)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+def test_a_request_that_is_long_on_its_way_out_lets_no_other_go_too_soon() -> None:
+    clock = FakeClock()
+    vendor = SlowReader(clock, late=0.3)
+    vendor.start()
+    limits = Limits(rates=(Rate(1, 1.0),), in_flight=1)
+    with VendorClient("acme", vendor.url, limits=limits, monotonic=clock.monotonic, sleep=clock.sleep) as client:
+        for _ in range(2):
+            # More than the sockets hold: it is sent when the vendor reads.
+            client.call("POST", "orders", content=b" " * (32 << 20))
+    vendor.join(10)
+    assert vendor.arrived[1] - vendor.arrived[0] >= 1.0
+
+
 def test_a_pause_holds_every_later_request_back() -> None:
     clock = FakeClock()
     pacer = pacer_of(clock)
     pacer.pause(30)
     pacer.pause(10)
-    assert [pacer.wait(), pacer.wait()] == [30.0, 0.0]
+    assert [pacer.wait().waited, pacer.wait().waited] == [30.0, 0.0]
 
 
 def test_threads_share_one_rate() -> None:
     # The clock stands still here: what counts are the moments that the pacer gives out.
     pacer = Pacer(Memory([Rate(3, 1.0)], clock=lambda: 0.0), sleep=lambda seconds: None)
     with ThreadPoolExecutor(8) as pool:
-        left = sorted(pool.map(lambda _: pacer.wait(), range(60)))
+        left = sorted(pool.map(lambda _: pacer.wait().waited, range(60)))
     assert most_within(left, 1.0) == 3
     assert len(set(left)) == 20
 
@@ -112,7 +163,7 @@ def ask_often(file: Path) -> None:
     memory = Memory([Rate(3, 1.0)], file=file, clock=lambda: 1000.0)
     pacer = Pacer(memory, sleep=lambda seconds: None)
     for _ in range(50):
-        print(1000.0 + pacer.wait())  # noqa: T201  that is how the parent hears of it
+        print(1000.0 + pacer.wait().waited)  # noqa: T201  that is how the parent hears of it
 
 
 def test_two_processes_at_once_share_one_rate(tmp_path: Path) -> None:
@@ -130,9 +181,9 @@ def test_a_pause_is_kept_by_every_process_and_by_the_next_one(tmp_path: Path) ->
     clock = FakeClock()
     first, second = (pacer_of(clock, file=tmp_path / "acme.pace") for _ in range(2))
     first.pause(30)
-    assert second.wait() == 30.0
+    assert second.wait().waited == 30.0
     first.pause(10)
-    assert pacer_of(clock, file=tmp_path / "acme.pace").wait() == 10.0
+    assert pacer_of(clock, file=tmp_path / "acme.pace").wait().waited == 10.0
 
 
 def test_a_pause_beyond_our_patience_is_told_at_once_to_every_process_until_it_is_over(tmp_path: Path) -> None:
@@ -145,7 +196,7 @@ def test_a_pause_beyond_our_patience_is_told_at_once_to_every_process_until_it_i
     with pytest.raises(RetryableError, match="asked to be left alone until"):
         pacer().wait()
     clock.seconds += 1150
-    assert pacer().wait() == 50.0
+    assert pacer().wait().waited == 50.0
 
 
 def test_other_rates_begin_a_new_memory(tmp_path: Path) -> None:
@@ -154,7 +205,7 @@ def test_other_rates_begin_a_new_memory(tmp_path: Path) -> None:
     def pacer(rate: Rate) -> Pacer:
         return pacer_of(clock, [rate], tmp_path / "acme.pace")
 
-    assert [pacer(Rate(1, 60.0)).wait(), pacer(Rate(2, 60.0)).wait()] == [0.0, 0.0]
+    assert [pacer(Rate(1, 60.0)).wait().waited, pacer(Rate(2, 60.0)).wait().waited] == [0.0, 0.0]
 
 
 def test_a_spent_budget_of_a_day_is_told_and_not_waited_for() -> None:
@@ -169,7 +220,7 @@ def test_a_spent_budget_of_a_day_is_told_and_not_waited_for() -> None:
             pacer.wait()
         assert raised.value.retry_at == reset
     clock.seconds += 90_000
-    assert pacer.wait() == 0.0
+    assert pacer.wait().waited == 0.0
 
 
 def test_no_more_requests_are_in_flight_than_allowed() -> None:

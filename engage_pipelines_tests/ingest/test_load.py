@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from engage_pipelines.connector import Entity, Window
-from engage_pipelines.errors import IncompleteError
-from engage_pipelines.ingest import Loaded, Spool, cut, load
+from engage_pipelines.connector import Entity, Options, PullFunction, Scope, Window
+from engage_pipelines.errors import IncompleteError, RetryableError
+from engage_pipelines.http_client import Limits, VendorClient
+from engage_pipelines.ingest import Loaded, Loading, Pulling, Spool, cut
+from engage_pipelines.ingest.load import OnWindow
 from engage_pipelines.state import Bookmarks, open_state
 from engage_pipelines.warehouse import LoadResult, Warehouse
 from engage_pipelines_tests.plain_till import NIGHT, ORDERS, order, source
@@ -55,11 +58,13 @@ class House:
         def hear(window: Window, result: LoadResult) -> None:
             self.heard.append((window, result.changed))
 
-        return load(
-            self.warehouse, self.bookmarks, source=source(self.folder / "acme", entity), entity=entity,
-            lake=self.folder / "lake", start=start, end=end, variables={"default_country": "GB"},
-            now=lambda: NIGHT, progress=lambda done, total: None, on_window=hear,
-            only_new=only_new,
+        return self.loading(entity, hear).load_range(start, end, only_new=only_new)
+
+    def loading(self, entity: Entity = ORDERS, hear: OnWindow = lambda window, result: None) -> Loading:
+        return Loading(
+            warehouse=self.warehouse, bookmarks=self.bookmarks, source=source(self.folder / "acme", entity),
+            entity=entity, lake=self.folder / "lake", variables={"default_country": "GB"}, now=lambda: NIGHT,
+            progress=lambda done, total: None, on_window=hear,
         )  # fmt: skip
 
     @property
@@ -223,3 +228,87 @@ def test_a_bookmark_that_a_crash_left_behind_catches_up_although_nothing_is_new(
     again = replace(house, bookmarks=forgetful)
     assert again.load(only_new=True).records == 0
     assert again.through == DAYS[0].end
+
+
+# --- the windows of a pull that is still under way ------------------------------------------------
+
+
+def pulling(house: House, how: PullFunction, windows: Sequence[Window] = DAYS[:3], in_flight: int = 2) -> Pulling:
+    client = VendorClient("acme", "http://127.0.0.1:9", limits=Limits(in_flight=in_flight))
+    return Pulling(
+        client, replace(ORDERS, pull=how, prove=None), source="acme", lake=house.folder / "lake", windows=windows,
+        location_ids=("L1",), options=Options(), now=lambda: NIGHT,
+    )  # fmt: skip
+
+
+def its_day(client: VendorClient, scope: Scope) -> Iterator[Sequence[bytes]]:
+    yield [json.dumps(dated([day.start for day in DAYS].index(scope.window.start))).encode()]
+
+
+def test_a_window_is_loaded_while_later_ones_are_still_pulled(house: House) -> None:
+    first_is_loaded = threading.Event()
+
+    def last_waits(client: VendorClient, scope: Scope) -> Iterator[Sequence[bytes]]:
+        yield from its_day(client, scope)
+        if scope.window == DAYS[2]:
+            assert first_is_loaded.wait(20), "the first window was not loaded while the last was pulled"
+
+    def hear(window: Window, result: LoadResult) -> None:
+        house.heard.append((window, result.changed))
+        first_is_loaded.set()
+
+    with pulling(house, last_waits) as under_way:
+        loaded = house.loading(hear=hear).load_arriving(under_way)
+        assert under_way.told().records == 3
+    assert (loaded.windows, loaded.changed) == (3, 3)
+    assert house.heard == [(day, 1) for day in DAYS[:3]]
+    assert house.through == DAYS[2].end
+    assert house.load().changed == 0
+
+
+def test_what_was_whole_before_a_pull_failed_is_loaded_and_the_next_pull_brings_the_rest(house: House) -> None:
+    def second_fails(client: VendorClient, scope: Scope) -> Iterator[Sequence[bytes]]:
+        yield from its_day(client, scope)
+        if scope.window == DAYS[1]:
+            raise RetryableError("acme: GET orders: status 503 after 5 tries")
+
+    with pytest.raises(RetryableError, match="503"), pulling(house, second_fails) as under_way:
+        house.loading().load_arriving(under_way)
+    assert house.keys() == ["acme:O0"]
+    assert house.through == DAYS[0].end
+    with pulling(house, its_day) as under_way:
+        house.loading().load_arriving(under_way)
+    assert house.keys() == ["acme:O0", "acme:O1", "acme:O2"]
+    assert house.through == DAYS[2].end
+
+
+def test_a_load_that_fails_ends_the_pull_and_lets_go_of_the_files(house: House) -> None:
+    asked: list[Window] = []
+    loading = house.loading()
+
+    def listen(client: VendorClient, scope: Scope) -> Iterator[Sequence[bytes]]:
+        asked.append(scope.window)
+        yield from its_day(client, scope)
+
+    def refuse(window: Window, result: LoadResult) -> None:
+        raise RuntimeError("whoever listens has failed")
+
+    with pytest.raises(RuntimeError, match="listens"), pulling(house, listen, in_flight=1) as under_way:
+        replace(loading, on_window=refuse).load_arriving(under_way)
+    with Warehouse(house.warehouse.folder, wait_seconds=0).connection():
+        pass
+    assert house.load().windows == len(set(asked))
+
+
+def test_a_gap_in_a_window_that_came_is_told_and_keeps_the_bookmark_in_front_of_it(house: House) -> None:
+    def more_is_listed(client: VendorClient, scope: Scope) -> Iterator[Sequence[bytes]]:
+        yield [json.dumps({"id": f"O{n}", "location_id": "L1"}).encode() for n in (0, 1, 2, 9)]
+
+    under_way = Pulling(
+        VendorClient("acme", "http://127.0.0.1:9"), replace(ORDERS, pull=its_day, prove=more_is_listed), source="acme",
+        lake=house.folder / "lake", windows=DAYS[:1], location_ids=("L1",), options=Options(), now=lambda: NIGHT,
+    )  # fmt: skip
+    with pytest.raises(IncompleteError, match=r"in 2026-11-15\.\.2026-11-16 \(3\)"), under_way:
+        house.loading().load_arriving(under_way)
+    assert house.through is None
+    assert house.keys() == ["acme:O0"]

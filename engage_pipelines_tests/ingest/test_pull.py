@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +15,8 @@ import pytest
 
 from engage_pipelines.connector import Entity, Options, PullFunction, Scope, Window
 from engage_pipelines.errors import RetryableError
-from engage_pipelines.http_client import Limits, VendorClient
-from engage_pipelines.ingest import Pulled, Spool, cut, pull
+from engage_pipelines.http_client import Limits, Rate, VendorClient
+from engage_pipelines.ingest import Pulled, Pulling, Spool, cut
 from engage_pipelines_tests.plain_till import NIGHT, ORDERS
 from engage_pipelines_tests.scripted_vendor import scripted_vendor
 
@@ -35,11 +36,14 @@ def entity(how: PullFunction, **changes: Any) -> Entity:
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Pulled]:
     def start(what: Entity, windows: Sequence[Window] = WINDOWS, in_flight: int = 4, **options: Any) -> Pulled:
-        with VendorClient("acme", "http://127.0.0.1:9", limits=Limits(in_flight=in_flight)) as client:
-            return pull(
+        with (
+            VendorClient("acme", "http://127.0.0.1:9", limits=Limits(in_flight=in_flight)) as client,
+            Pulling(
                 client, what, source="acme", lake=tmp_path, windows=windows, options=Options(), now=lambda: NIGHT,
                 **{"location_ids": ("L3", "L1", "L2"), **options},
-            )  # fmt: skip
+            ) as pulling,
+        ):  # fmt: skip
+            return pulling.finish()
 
     return start
 
@@ -69,14 +73,62 @@ def test_an_entity_without_windows_is_pulled_once_as_of_the_last_end(
     assert spooled(tmp_path) == [(WINDOWS[-1], ())]
 
 
-def test_windows_are_pulled_side_by_side(run: Callable[..., Pulled]) -> None:
-    together = threading.Barrier(3, timeout=10)
+def most_under_way(tmp_path: Path, *, clock: Callable[[], float], rates: tuple[Rate, ...] = ()) -> int:
+    """Pull 6 windows of 3 pages with up to 6 calls in flight, on a clock for the calls; gives the most at once."""
+    under_way: list[int] = [0]
+    lock = threading.Lock()
 
-    def meet(client: VendorClient, scope: Scope) -> Pages:
-        together.wait()
+    def three_pages(client: VendorClient, scope: Scope) -> Pages:
+        with lock:
+            under_way.append(under_way[-1] + 1)
+        for _ in range(3):
+            yield [client.call("GET", "orders").content]
+        with lock:
+            under_way.append(under_way[-1] - 1)
+
+    limits = Limits(rates=rates, in_flight=6)
+    with (
+        scripted_vendor((200, {"id": "1"})) as vendor,
+        VendorClient("acme", vendor.url, limits=limits, monotonic=clock, sleep=lambda seconds: None) as client,
+        Pulling(client, entity(three_pages), source="acme", lake=tmp_path, windows=WINDOWS, location_ids=(),
+                options=Options()) as pulling,
+    ):  # fmt: skip
+        assert pulling.finish().windows == 6
+    return max(under_way)
+
+
+def test_windows_are_pulled_side_by_side_where_answers_are_waited_for(tmp_path: Path) -> None:
+    looks = itertools.count()
+    # Every look at the clock is a minute later.
+    assert most_under_way(tmp_path, clock=lambda: 60.0 * next(looks)) > 2
+
+
+def test_no_more_windows_than_keep_the_processor_busy_are_under_way(tmp_path: Path) -> None:
+    # A clock that stands still: whatever was computed, nothing was waited for.
+    assert most_under_way(tmp_path, clock=lambda: 0.0) == 2
+
+
+def test_windows_are_given_out_in_their_order_and_only_those_that_are_whole(tmp_path: Path) -> None:
+    first_may_end = threading.Event()
+
+    def first_waits(client: VendorClient, scope: Scope) -> Pages:
         yield [b"{}"]
+        if scope.window == WINDOWS[0]:
+            first_may_end.wait(10)
 
-    assert run(entity(meet), in_flight=3).windows == 6
+    with (
+        VendorClient("acme", "http://127.0.0.1:9", limits=Limits(in_flight=2)) as client,
+        Pulling(client, entity(first_waits), source="acme", lake=tmp_path, windows=WINDOWS, location_ids=(),
+                options=Options(), now=lambda: NIGHT) as pulling,
+    ):  # fmt: skip
+        spool = Spool(tmp_path, "acme", "orders")
+        while len(spool.finished()) < len(WINDOWS) - 1:
+            assert pulling.next(within=0.0) is None
+        first_may_end.set()
+        given = [pulling.next() for _ in WINDOWS]
+        assert [found[1].window_start for found in given if found] == [window.start for window in WINDOWS]
+        assert all(found and (found[0] / "manifest.json").exists() for found in given)
+        assert pulling.next() is None
 
 
 def test_the_second_question_comes_after_the_first(run: Callable[..., Pulled], tmp_path: Path) -> None:
@@ -128,8 +180,9 @@ def test_calls_are_counted_and_no_windows_is_no_work(tmp_path: Path) -> None:
     with scripted_vendor((200, {"id": "1"})) as vendor, VendorClient("acme", vendor.url) as client:
 
         def start(windows: Sequence[Window]) -> Pulled:
-            return pull(client, entity(ask), source="acme", lake=tmp_path, windows=windows, location_ids=(),
-                        options=Options())  # fmt: skip
+            with Pulling(client, entity(ask), source="acme", lake=tmp_path, windows=windows, location_ids=(),
+                         options=Options()) as pulling:  # fmt: skip
+                return pulling.finish()
 
         assert start(WINDOWS).calls == 6
         assert start([]).calls == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from engage_pipelines.connector import Window
@@ -82,7 +84,7 @@ def test_windows_that_are_staged_while_another_is_written_keep_to_its_versions(t
     windows = [[newer, order("O2")], [order(), order("O2"), order("O3")], [newest], [newer]]
     requests = [till.request(records) for records in windows]
     results = list(load_windows(till.warehouse, requests, now=lambda: NIGHT))
-    assert [result.changed for result in results] == [2, 1, 1, 0]
+    assert [(request, result.changed) for request, result in results] == list(zip(requests, [2, 1, 1, 0], strict=True))
     assert till.rows("select transaction_id, version, total_amount from core.transactions order by 1") == [
         ("acme:O1", 3, 15), ("acme:O2", 1, 10), ("acme:O3", 1, 10),
     ]  # fmt: skip
@@ -121,6 +123,54 @@ def test_a_window_that_cannot_be_read_leaves_the_earlier_ones_and_the_files_to_o
     elsewhere = Warehouse(till.warehouse.folder, wait_seconds=0)
     with elsewhere.connection() as connection:
         assert connection.execute("select transaction_id from core.transactions").fetchall() == [("acme:O1",)]
+
+
+def test_windows_that_do_not_fit_side_by_side_are_loaded_one_after_the_other(till: Loader) -> None:
+    requests = [till.request([order(f"O{n}")]) for n in range(3)]
+    sql = till.folder / "acme" / "transactions.sql"
+    # A list of numbers cannot be put aside on disk: more than two windows get of 256 MB, less than one gets.
+    needs = "(select len(list(x)) from range(12_000_000) as numbers (x))"
+    sql.write_text(sql.read_text().replace("coalesce(version, 0) as version", f"{needs} as version"))
+    tight = Warehouse(till.warehouse.folder, memory_limit="256MB")
+    with (
+        tight.sitting(side_by_side=True) as sitting,
+        sitting.connection() as connection,
+        pytest.raises(duckdb.OutOfMemoryException),
+    ):
+        connection.execute(f"select {needs}").fetchall()
+    assert [result.changed for _, result in load_windows(tight, requests, now=lambda: NIGHT)] == [1, 1, 1]
+    assert till.value("select sum(version) from core.transactions") == 36_000_000
+
+
+def test_windows_that_come_later_are_loaded_while_others_are_awaited(till: Loader) -> None:
+    class Coming:
+        """Windows of which the next is there only once the one before is loaded."""
+
+        def __init__(self) -> None:
+            self.coming = [till.request([order(f"O{n}")]) for n in range(3)]
+            self.is_there = True
+            self.asked_in_vain = 0
+
+        @property
+        def left(self) -> int:
+            return len(self.coming)
+
+        def next(self, *, within: float) -> LoadRequest | None:
+            if not self.is_there and within < math.inf:
+                self.asked_in_vain += 1
+                # Nobody needs to wait for the files while a window is awaited for long.
+                return None
+            self.is_there = False
+            return self.coming.pop(0) if self.coming else None
+
+    arrivals = Coming()
+    keys = []
+    for _, result in load_windows(till.warehouse, arrivals, now=lambda: NIGHT):
+        keys.append(result.changed)
+        arrivals.is_there = len(keys) == 1
+    assert keys == [1, 1, 1]
+    assert arrivals.asked_in_vain > 0
+    assert till.value("select count(*) from core.transactions") == 3
 
 
 def test_a_record_larger_than_the_fast_reading_takes_is_loaded_all_the_same(till: Loader) -> None:
