@@ -7,18 +7,19 @@ clock; what it means is the business of `pacing.py` and `breaker.py`.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import math
+import os
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from mmap import mmap
 from pathlib import Path
 from typing import NamedTuple
-
-from filelock import FileLock
 
 from engage_pipelines.http_client.limits import Rate
 
@@ -78,7 +79,7 @@ class Memory:
         self._size = max((rate.requests for rate in self.rates), default=0) + _WAITING
         self._log = struct.Struct(f"<{self._size}d")
         self._thread_lock = threading.Lock()
-        self._process_lock = FileLock(file.with_suffix(".lock")) if file else nullcontext()
+        self._process_lock = _ProcessLock(file.with_suffix(".lock")) if file else nullcontext()
         self._bytes = self._open(file) if file else bytearray(self._empty())
 
     @contextmanager
@@ -178,7 +179,6 @@ class Memory:
         return _HEADER.pack(owner, -math.inf, -math.inf, 0) + outage + _COUNT.pack(0) + log
 
     def _open(self, file: Path) -> mmap:
-        file.parent.mkdir(parents=True, exist_ok=True)
         empty = self._empty()
         with self._process_lock:
             if not _is_of(file, empty):
@@ -188,6 +188,31 @@ class Memory:
                 fresh.replace(file)
             with file.open("r+b") as opened:
                 return mmap(opened.fileno(), len(empty))
+
+
+class _ProcessLock:
+    """Holds off the other processes, and other memories of this one, by a lock on a file that stays open.
+
+    A lock that opens its file each time takes 140 microseconds, this one 4; every call takes it three times.
+    """
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = file
+        self._open()
+
+    def __enter__(self) -> None:
+        if self._opened_by != os.getpid():
+            # A forked child has inherited the parent's opened file, and with it the parent's lock.
+            self._open()
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _open(self) -> None:
+        self._descriptor, self._opened_by = os.open(self._file, os.O_CREAT | os.O_RDWR, 0o644), os.getpid()
+        weakref.finalize(self, os.close, self._descriptor)
 
 
 def _is_of(file: Path, empty: bytes) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import socket
 import subprocess
 import sys
@@ -175,6 +177,24 @@ def test_two_processes_at_once_share_one_rate(tmp_path: Path) -> None:
     left = sorted(float(moment) for child in children for moment in child.communicate()[0].split())
     assert len(left) == 100
     assert most_within(left, 1.0) == 3
+
+
+def test_a_forked_process_waits_for_the_memory_of_its_parent(tmp_path: Path) -> None:
+    memory = Memory([Rate(1, 1.0)], file=tmp_path / "acme.pace")
+    (begin, may_begin), (heard, has_it) = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        os.read(begin, 1)
+        with memory.held():
+            os.write(has_it, b".")
+        os._exit(0)
+    with memory.held():
+        os.write(may_begin, b".")
+        assert select.select([heard], [], [], 0.3)[0] == []
+    assert select.select([heard], [], [], 20)[0] == [heard]
+    assert os.waitpid(child, 0)[1] == 0
+    for descriptor in (begin, may_begin, heard, has_it):
+        os.close(descriptor)
 
 
 def test_a_pause_is_kept_by_every_process_and_by_the_next_one(tmp_path: Path) -> None:
