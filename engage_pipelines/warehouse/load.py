@@ -218,9 +218,9 @@ def _load_for_a_while(
             stagers.begin_next()
         result = _write(staged, written, now())
         stagers.is_written(staged)
-        stagers.begin_next(patience=_PATIENCE)
         if result is not None:
             yield staged.part.request, result
+        stagers.begin_next(patience=_PATIENCE)
 
 
 def _stage(connection: Connection, part: _Part) -> _Staged:
