@@ -46,7 +46,7 @@ copy (
 """
 
 
-def write(folder: Path) -> int:
+def write(folder: Path, lines_in_a_file: int = _LINES_IN_A_FILE) -> int:
     """Write all months; gives the lines written."""
     drop = folder / "data" / "drop"
     drop.mkdir(parents=True)
@@ -54,7 +54,7 @@ def write(folder: Path) -> int:
     connection.execute(f"attach '{folder / 'data' / 'warehouse' / 'engage.duckdb'}' as warehouse (read_only)")
     lines = 0
     for first, end in months():
-        month = _MONTH.format(folder=drop / f"{first:%Y-%m}", most=_LINES_IN_A_FILE)
+        month = _MONTH.format(folder=drop / f"{first:%Y-%m}", most=lines_in_a_file)
         lines += connection.execute(month, [first, end]).fetchall()[0][0]
     connection.close()
     return lines

@@ -9,8 +9,8 @@ from benchmarks.plan import Plan, Row
 from benchmarks.tables import ended, failures, latency, speed, target
 from benchmarks.tables import table as markdown
 
-# Long enough that the load of the last windows, which nothing can hide, does not outweigh the rest.
-_TIMES = 5
+# The load of the last windows, which nothing can hide, outweighs the rest in a short pull and not in a long one.
+_TIMES = (1, 5)
 _CALLS_A_SECOND = 40
 _LATENCY = 0.05
 _WANTED = 0.9
@@ -18,7 +18,8 @@ _WANTED = 0.9
 
 def rows(plan: Plan) -> Iterator[Row]:
     """The product alone: no peer knows a limit."""
-    yield from pulls(plan, [PRODUCT], _TIMES * size(plan), _LATENCY, rate=_CALLS_A_SECOND)
+    for times in _TIMES:
+        yield from pulls(plan, [PRODUCT], times * size(plan), _LATENCY, rate=_CALLS_A_SECOND)
 
 
 def table(rows: list[Row]) -> str:
@@ -39,7 +40,8 @@ def table(rows: list[Row]) -> str:
 def targets(rows: list[Row]) -> list[list[str]]:
     """Nearly all that is allowed, the load included."""
     return [
-        target(f"pull and load at {latency(row)} under {row['rate']}/s, of what the limit allows", f">= {_WANTED:.0%}",
+        target(f"pull and load {row['rows']:,} at {latency(row)} under {row['rate']}/s, of what the limit allows",
+               f">= {_WANTED:.0%}",
                f"{row['share_in_all']:.1%}", row["share_in_all"] >= _WANTED,
                "the last windows end alone, and what they brought is loaded after that")
         for row in ended(rows)

@@ -28,11 +28,8 @@ def test_the_bare_script_writes_every_line_of_the_warehouse(world: Path) -> None
     assert found["ledger_rows"] == 0
 
 
-def test_its_files_hold_whole_receipts_and_no_more_lines_than_asked(
-    world: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(history_bare, "_LINES_IN_A_FILE", 20)
-    history_bare.write(world)
+def test_its_files_hold_whole_receipts_and_no_more_lines_than_asked(world: Path) -> None:
+    history_bare.write(world, lines_in_a_file=20)
     found = compare(desk_of(world))
     assert found["is_complete"]
     assert 20 - LINES < found["most_lines"] < 20 + LINES
