@@ -24,7 +24,17 @@ from engage_pipelines.warehouse.corrections import rename_corrected
 from engage_pipelines.warehouse.database import Connection, Warehouse, bare, count_of, quoted, set_variables
 from engage_pipelines.warehouse.memory import give_back_early
 from engage_pipelines.warehouse.plan_request import Note, PlanRequest, PlanResult
-from engage_pipelines.warehouse.slices import ROW_GROUP, Slice, find_cuts, find_slices, look_at, narrow, pieces, within
+from engage_pipelines.warehouse.slices import (
+    ROW_GROUP,
+    Slice,
+    find_cuts,
+    find_slices,
+    look_at,
+    narrow,
+    pass_over_other_loads,
+    pieces,
+    within,
+)
 
 # Records that the ledger is asked for at once.
 _LOOKUP = 50_000
@@ -97,6 +107,8 @@ def write_plan(warehouse: Warehouse, request: PlanRequest) -> PlanResult:
         if request.selection.is_everything:
             _hold_everything(connection, request)
         is_of_receipts = request.stream.selects == "transactions"
+        if is_of_receipts:
+            pass_over_other_loads(connection)
         slices = find_slices(connection, plan.condition) if is_of_receipts else []
         request.file.parent.mkdir(parents=True, exist_ok=True)
         if slices:

@@ -3,7 +3,8 @@
 Slices are cut in the order in which receipts lie in the warehouse. Whatever a load brought together lies together, so
 the lines and payments of a slice lie in a narrow range of their tables, and a slice reads that range and no more. The
 ranges come from one look at the tables' keys. A load brings a receipt with all its lines anew, so what was changed
-late lies at the end for all of them.
+late lies at the end for all of them. And for the same reason whoever knows a receipt's load knows that of its lines:
+rows of other loads are passed over without a look at their keys, also where a plan needs no slices.
 
 The plan is in the order of keys all the same. Each slice leaves its records sorted in a file of its own, cut at the
 same keys as all others; the plan then takes the first piece of every file, the second, and so on.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -31,6 +32,8 @@ SIZE = 10_000
 ROW_GROUP = 4096
 _RECEIPTS = "transactions"
 _TABLES = (_RECEIPTS, *(table.name for table in TABLES if table.parent == "transaction_id"))
+_CHILDREN = tuple(name for name in _TABLES if name != _RECEIPTS)
+_OF_THE_LOADS = "load_id in (select load_id from considered_loads)"
 _PREFIX = "slices-"
 
 
@@ -47,6 +50,15 @@ class Slice:
     ranges: dict[str, tuple[int, int]]
 
 
+def pass_over_other_loads(connection: Connection) -> None:
+    """Let the tables of lines and payments show the rows of the loads that brought `considered` receipts only.
+
+    A day among years would else be looked for in all of them, by texts; a block has a load's name once.
+    """
+    connection.execute("create table considered_loads as select distinct load_id from considered")
+    _show(connection, lambda _: _OF_THE_LOADS)
+
+
 def find_slices(connection: Connection, condition: str) -> list[Slice]:
     """Cut the receipts of `condition` into slices; none at all if they are few enough to be planned at once."""
     receipts = f"warehouse.core.{_RECEIPTS}"
@@ -60,7 +72,11 @@ def find_slices(connection: Connection, condition: str) -> list[Slice]:
     found: dict[int, Slice] = {}
     for name in _TABLES:
         place = "place" if name == _RECEIPTS else "t.rowid"
-        join = "" if name == _RECEIPTS else f"join warehouse.core.{name} as t using (transaction_id)"
+        join = (
+            ""
+            if name == _RECEIPTS
+            else f"join warehouse.core.{name} as t using (transaction_id) where t.{_OF_THE_LOADS}"
+        )
         rows = connection.execute(
             f"select slice, min({place}), max({place}) from sliced {join} group by slice order by slice"
         ).fetchall()
@@ -71,16 +87,19 @@ def find_slices(connection: Connection, condition: str) -> list[Slice]:
 
 def narrow(connection: Connection) -> None:
     """Let the tables of lines and payments show the rows of a slice only, for every cursor its own."""
-    for name in _TABLES:
-        if name != _RECEIPTS:
-            connection.execute(
-                f"create or replace view core.{name} as select * from warehouse.core.{name} where {within(name)}"
-            )
+    _show(connection, within)
 
 
 def within(name: str) -> str:
     """The condition that a row of a table lies in the range of the slice that is looked at."""
     return f"rowid between getvariable('{name}_from') and getvariable('{name}_to')"
+
+
+def _show(connection: Connection, condition_of: Callable[[str], str]) -> None:
+    for name in _CHILDREN:
+        connection.execute(
+            f"create or replace view core.{name} as select * from warehouse.core.{name} where {condition_of(name)}"
+        )
 
 
 def look_at(cursor: Connection, part: Slice) -> None:

@@ -30,8 +30,10 @@ from engage_pipelines_tests.ledger_rows import mirrored
 
 Start = Callable[[str], Sandbox]
 
-# Below what the stand-in enforces: on a busy machine a call may leave much later than it was paced.
-TIGHT = Limits(rates=(Rate(4, 0.3), Rate(9, 0.9)), in_flight=3)
+# Tight limits, so that a few records meet them: both must hold at once. What the stand-in enforces is far above them:
+# on a busy machine it may see a call much later than that was sent.
+TIGHT = Limits(rates=(Rate(4, 0.5), Rate(9, 1.5)), in_flight=3)
+ENFORCED = [(4, 0.05), (9, 0.15)]
 
 
 def _prepared(start: Start, tmp_path: Path, destination: Destination, stream: Stream, **changes: Any) -> tuple[
@@ -90,8 +92,7 @@ def test_within_the_vendors_limits_nothing_is_throttled(
 ) -> None:
     changes = {destination.name: {"batch_items": {stream.name: 3}}}
     sandbox, desk = _prepared(platform, tmp_path, destination, stream, **changes)
-    # Tight limits, so that a few records meet them: both must hold at once.
-    sandbox.frames[destination.name].windows.change([(4, 0.1), (9, 0.3)])
+    sandbox.frames[destination.name].windows.change(ENFORCED)
     paced = replace(destination, connect=lambda o, s, _: destination.connect(o, s, TIGHT))
     result = desk.deliver(paced, stream, selection_of(desk, destination, stream))
     assert result.calls >= 3

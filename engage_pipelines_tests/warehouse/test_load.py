@@ -93,6 +93,11 @@ def test_windows_that_are_staged_while_another_is_written_keep_to_its_versions(t
         assert till.rows(f"select transaction_id, count(*) from core.{children} group by 1 order by 1") == [
             (f"acme:O{n}", per_receipt) for n in (1, 2, 3)
         ]
+        # A plan passes over rows of other loads: whoever brings a receipt brings what belongs to it.
+        assert till.value(
+            f"select count(*) from core.{children} as c join core.transactions as t using (transaction_id) "
+            "where c.load_id is distinct from t.load_id"
+        ) == 0  # fmt: skip
     assert till.rows("select transaction_id, version from ops.versions order by 1, 2") == [
         ("acme:O1", 2), ("acme:O1", 3), ("acme:O2", 1), ("acme:O3", 1),
     ]  # fmt: skip
