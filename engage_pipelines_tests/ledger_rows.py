@@ -10,7 +10,11 @@ from engage_pipelines.state import Ledger
 
 def mirrored(ledger: Ledger) -> dict[str, pa.Table]:
     """The ledger's tables by their name in the published warehouse."""
-    return {name: rows.read_all() for name, rows in ledger.mirror()}
+    found = {}
+    for table in ledger.mirror():
+        with table.rows() as rows:
+            found[table.name] = rows.read_all()
+    return found
 
 
 def known_all(ledger: Ledger, destination: str, stream: str) -> pa.Table:

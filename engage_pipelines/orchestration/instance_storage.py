@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -98,15 +98,20 @@ class BurstEventLogStorage(SqliteEventLogStorage):
             yield
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
-        """Store events together: asset events of one run in one statement per file."""
-        plain = [event for event in events if not _is_asset_event(event)]
-        for event in plain:
-            self.store_event(event)
+        """Store events together: one transaction per run and file, asset events of a run in one statement."""
         by_run: dict[str, list[dg.EventLogEntry]] = {}
         for event in events:
-            if _is_asset_event(event):
-                by_run.setdefault(event.run_id, []).append(event)
-        for run_id, asset_events in by_run.items():
+            by_run.setdefault(event.run_id, []).append(event)
+        for run_id, some in by_run.items():
+            # Whoever has begun a burst ends it.
+            with nullcontext() if self._held else self.burst(run_id):
+                self._store_together(run_id, some)
+
+    def _store_together(self, run_id: str, events: Sequence[dg.EventLogEntry]) -> None:
+        for event in events:
+            if not _is_asset_event(event):
+                self.store_event(event)
+        if asset_events := [event for event in events if _is_asset_event(event)]:
             self._store_asset_events(run_id, asset_events)
 
     def _store_asset_events(self, run_id: str, events: Sequence[dg.EventLogEntry]) -> None:

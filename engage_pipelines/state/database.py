@@ -78,6 +78,9 @@ sa.Index(
     sqlite_where=is_special(DELIVERIES.c), postgresql_where=is_special(DELIVERIES.c),
 )  # fmt: skip
 
+# Finds what has changed since the ledger was last published. Moments only grow, so keeping it costs little.
+sa.Index("deliveries_settled", DELIVERIES.c.settled_at)
+
 DELIVERY_BATCHES = sa.Table(
     "delivery_batches",
     METADATA,
@@ -103,6 +106,8 @@ sa.Index(
     "delivery_batches_open", DELIVERY_BATCHES.c.destination, DELIVERY_BATCHES.c.stream,
     sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN,
 )  # fmt: skip
+
+sa.Index("delivery_batches_ended", DELIVERY_BATCHES.c.ended_at)
 
 # Payloads that a person may have to look at: of refused records, until they are settled otherwise.
 PAYLOADS = sa.Table(

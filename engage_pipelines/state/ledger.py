@@ -12,7 +12,7 @@ has put it aside).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from engage_pipelines.state.arrow import read_arrow, stream_arrow
-from engage_pipelines.state.database import DELIVERIES, DELIVERY_BATCHES, DELIVERY_RUNS, SETTLED_STATES, is_special
+from engage_pipelines.state.database import DELIVERIES, SETTLED_STATES, is_special
+from engage_pipelines.state.mirror import LedgerTable, ledger_tables
 from engage_pipelines.state.steps import (
     Attempt,
     BatchEnd,
@@ -120,7 +121,7 @@ class Ledger:
             connection.execute(
                 sa.update(DELIVERIES)
                 .where(*here, d.state == "sending")
-                .values(state="in_doubt", reason="the run ended between sending and noting")
+                .values(state="in_doubt", reason="the run ended between sending and noting", settled_at=None)
             )
             rows = connection.execute(
                 sa.select(d.record_key, d.payload_hash, d.run_id).where(*here, d.state == "in_doubt")
@@ -196,15 +197,9 @@ class Ledger:
         with self._engine.connect() as connection:
             return [row[0] for row in connection.execute(query)]
 
-    def mirror(self) -> Iterator[tuple[str, pa.RecordBatchReader]]:
-        """The ledger for the published warehouse: full table name and its rows, one table after the other."""
-        with self._engine.connect() as connection:
-            rows_of = {"deliveries": rows_now(connection)}
-        for table in (DELIVERIES, DELIVERY_RUNS, DELIVERY_BATCHES):
-            names = [c.name for c in table.c if c.name not in ("vendor_id", "sending")]
-            rows = rows_of.get(table.name, table).c
-            with stream_arrow(self._engine, sa.select(*(rows[name] for name in names)), names) as found:
-                yield f"ops.{table.name}", found
+    def mirror(self) -> list[LedgerTable]:
+        """The ledger's tables for the published warehouse."""
+        return ledger_tables(self._engine)
 
     def _commit(self, work: Callable[[sa.Connection], None]) -> None:
         if self._together is not None:

@@ -52,9 +52,12 @@ def payments_apart(warehouse: Warehouse) -> list[tuple[str, str]]:
 def duplicate_keys(warehouse: Warehouse, table: Table) -> list[tuple[str, ...]]:
     """Keys that more than one row of a table has."""
     key = ", ".join(table.key)
+    # By their hashes first: a fraction of the time and memory that texts take. Whatever is there twice has the same.
     with warehouse.connection() as connection:
         return connection.execute(
-            f"select {key} from {table.full_name} group by {key} having count(*) > 1 order by all limit 1000"
+            f"with twice as (select hash({key}) as number from {table.full_name} group by number having count(*) > 1) "
+            f"select {key} from {table.full_name} where hash({key}) in (from twice) "
+            f"group by {key} having count(*) > 1 order by all limit 1000"
         ).fetchall()
 
 

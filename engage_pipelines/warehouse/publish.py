@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import pyarrow as pa
-
-from engage_pipelines.model import TABLE_BY_NAME, TABLES
+from engage_pipelines.model import TABLES
 from engage_pipelines.warehouse.database import Connection, Warehouse, all_or_nothing
+from engage_pipelines.warehouse.mirror import Mirrored, bring_up_to_date
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +22,23 @@ class Published:
     seconds: float
 
 
-def publish(warehouse: Warehouse, mirrors: Iterable[tuple[str, pa.RecordBatchReader]]) -> Published:
+def publish(warehouse: Warehouse, mirrored: Iterable[Mirrored]) -> Published:
     """Refresh the ledger's mirror, then copy the warehouse beside itself and rename the copy into place.
 
     Args:
         warehouse: the warehouse; only `engage.duckdb` is copied, `private.duckdb` never is.
-        mirrors: full table name and the rows that replace it (the ledger's tables), one after the other.
+        mirrored: the ledger's tables.
     """
     began = time.monotonic()
     with warehouse.connection() as connection:
         with all_or_nothing(connection):
-            for name, rows in mirrors:
-                _mirror(connection, name, rows)
+            for table in mirrored:
+                bring_up_to_date(connection, table)
         connection.execute("checkpoint warehouse")
         rows_per_table = _row_counts(connection)
     with warehouse.locked():
         _copy(warehouse)
     return Published(rows_per_table, warehouse.published_path.stat().st_size, time.monotonic() - began)
-
-
-def _mirror(connection: Connection, name: str, rows: pa.RecordBatchReader) -> None:
-    columns = ", ".join(TABLE_BY_NAME[name].column_names)
-    connection.register("mirrored", rows)
-    connection.execute(f"delete from warehouse.{name}")
-    connection.execute(f"insert into warehouse.{name} ({columns}) select {columns} from mirrored")
-    connection.unregister("mirrored")
 
 
 def _row_counts(connection: Connection) -> dict[str, int]:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pytest
 
 from engage_pipelines.model import TABLE_BY_NAME
@@ -34,16 +33,6 @@ def count(file: Path) -> int:
         return int(connection.execute("select count(*) from core.transactions").fetchall()[0][0])
 
 
-def mirror(*keys: str) -> pa.Table:
-    schema = TABLE_BY_NAME["ops.deliveries"].arrow_schema()
-    rows = [
-        {"destination": "aiq", "stream": "sales", "record_key": key, "state": "delivered", "payload_hash": "h",
-         "attempt_count": 1, "correction_count": 0}
-        for key in keys
-    ]  # fmt: skip
-    return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)
-
-
 def test_the_published_file_has_all_tables_and_counts_what_is_really_there(till: Loader) -> None:
     for version in range(1, 4):
         till.load(*[order(f"O{n}", version=version) for n in range(500)])
@@ -66,14 +55,6 @@ def test_people_are_not_published(till: Loader) -> None:
         found = connection.sql("from core.customers")
         assert found.columns == list(TABLE_BY_NAME["core.customers"].public_column_names)
         assert connection.execute("select city from core.customers").fetchall() == [("London",)]
-
-
-def test_the_ledgers_mirror_is_replaced_each_time(till: Loader) -> None:
-    publish(till.warehouse, [("ops.deliveries", mirror("a", "b").to_reader())])
-    publish(till.warehouse, [("ops.deliveries", mirror("b", "c", "d").to_reader())])
-    with duckdb.connect(till.warehouse.published_path, read_only=True) as connection:
-        keys = connection.execute("select record_key from ops.deliveries order by 1").fetchall()
-    assert keys == [("b",), ("c",), ("d",)]
 
 
 def test_a_reader_keeps_its_file_while_a_new_one_is_published_and_a_new_reader_sees_the_new_one(till: Loader) -> None:
