@@ -16,13 +16,13 @@ from hashlib import md5
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ledger_world import DAY, OPTIONS, warehouse_folder
+from benchmarks.ledger_world import DAY, OPTIONS, RECEIPTS_OF_DAY, warehouse_folder
 from engage_pipelines.connector import Destination, Stream
 from engage_pipelines.delivery import Delivery
 from engage_pipelines.destinations.aiq import AIQ, SALES
 from engage_pipelines.destinations.crmcom import CRMCOM, PRODUCTS
 from engage_pipelines.state import BatchEnd, Ledger, Queue, Runs, Settlement, open_state
-from engage_pipelines.warehouse import Selection, Warehouse
+from engage_pipelines.warehouse import Selection, Warehouse, publish
 
 Facts = dict[str, Any]
 _WRITING_SECONDS = 6.0
@@ -48,6 +48,22 @@ def read_states(folder: Path, url: str) -> Facts:
     return {"seconds": time.perf_counter() - began, "records": sum(states.values())}
 
 
+def publish_all(folder: Path, url: str) -> Facts:
+    """Publish with a mirror that is made anew, as the first time."""
+    warehouse = Warehouse(warehouse_folder(folder, AIQ))
+    with warehouse.connection() as connection:
+        connection.execute("delete from warehouse.ops.deliveries")
+    return _publish(warehouse, Ledger(open_state(url)))
+
+
+def publish_a_night(folder: Path, url: str) -> Facts:
+    """Publish what a night has added, to a mirror that has all the rest."""
+    ledger, batches = Ledger(open_state(url)), _batches(100, "night")
+    for _ in range(RECEIPTS_OF_DAY // 100):
+        _note(ledger, *next(batches))
+    return _publish(Warehouse(warehouse_folder(folder, AIQ)), ledger)
+
+
 def write_batches(folder: Path, url: str) -> Facts:
     """Note batches of 100 from one thread."""
     return _write(folder, url, threads=1, size=100)
@@ -71,8 +87,8 @@ def write_singles_side_by_side(folder: Path, url: str) -> Facts:
 STEPS: dict[str, Callable[[Path, str], Facts]] = {
     step.__name__: step
     for step in (
-        plan_day, plan_everything, read_states, write_batches, write_batches_side_by_side, write_singles,
-        write_singles_side_by_side,
+        plan_day, plan_everything, read_states, publish_all, publish_a_night, write_batches,
+        write_batches_side_by_side, write_singles, write_singles_side_by_side,
     )
 }  # fmt: skip
 
@@ -104,11 +120,7 @@ def _write(folder: Path, url: str, *, threads: int, size: int) -> Facts:
         while time.perf_counter() < until:
             with turn:
                 batch_id, keys = next(batches)
-            here = (AIQ.name, SALES.ledger_name)
-            hashed = [(key, md5(key.encode()).hexdigest()) for key in keys]  # noqa: S324 - the ledger's own hash
-            attempt = ledger.begin(*here, batch_id, "benchmark", hashed, _NOW)
-            end = BatchEnd(call_count=1, route="POST /api", status=200)
-            ledger.settle(attempt, [Settlement(key, "accepted") for key in keys], _NOW, end)
+            _note(ledger, batch_id, keys)
             done += len(keys)
         return done
 
@@ -117,6 +129,19 @@ def _write(folder: Path, url: str, *, threads: int, size: int) -> Facts:
         done = sum(pool.map(work, range(threads)))
     seconds = time.perf_counter() - began
     return {"seconds": seconds, "records": done, "rows_per_second": done / seconds}
+
+
+def _note(ledger: Ledger, batch_id: str, keys: list[str]) -> None:
+    """The two steps around a call that takes no time."""
+    hashed = [(key, md5(key.encode()).hexdigest()) for key in keys]  # noqa: S324 - the ledger's own hash
+    attempt = ledger.begin(AIQ.name, SALES.ledger_name, batch_id, "benchmark", hashed, _NOW)
+    end = BatchEnd(call_count=1, route="POST /api", status=200)
+    ledger.settle(attempt, [Settlement(key, "accepted") for key in keys], _NOW, end)
+
+
+def _publish(warehouse: Warehouse, ledger: Ledger) -> Facts:
+    published = publish(warehouse, ledger.mirror())
+    return {"seconds": published.seconds, "records": published.rows["ops.deliveries"]}
 
 
 def _batches(size: int, series: str) -> Iterator[tuple[str, list[str]]]:

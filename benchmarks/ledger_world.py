@@ -42,20 +42,22 @@ _STORES = 12
 _LINES = 3
 _CATALOGUE = 50_000
 _ROWS_AT_ONCE = 50_000
-_GIVEN = ("destination", "stream", "record_key", "state", "payload_hash", "delivered_hash")
+_GIVEN = ("destination", "stream", "record_key", "state", "payload_hash", "delivered_hash", "settled_at")
 _SENT_AT = "'2026-11-17T02:00:01.123456+00:00'"
 # The same in every row; what they are does not matter, that they take up room does.
 _SAME = {
     "delivered_at": _SENT_AT, "delivered_batch_id": "'aiq-sales-2026-11-17-00001234'",
     "batch_id": "'aiq-sales-2026-11-17-00001234'", "run_id": "'0f7c2d520d5a'", "attempt_count": "1",
-    "first_attempt_at": _SENT_AT, "last_attempt_at": _SENT_AT, "settled_at": _SENT_AT,
+    "first_attempt_at": _SENT_AT, "last_attempt_at": _SENT_AT,
 }  # fmt: skip
-# Of 10,000 records: 10 unsettled, 2 changed.
+# Of 10,000 records: 10 unsettled, 2 changed. They were settled in the nights of two years.
 _ROWS = """
 select '{destination}' as destination, '{stream}' as stream, record_key,
     case when lot < 10 then ['pending', 'in_doubt', 'rejected'][1 + lot % 3] else 'accepted' end as state,
     if(lot in (10, 11), md5(payload_hash), payload_hash) as payload_hash,
-    case when lot in (10, 11) then md5(payload_hash) when lot > 11 then payload_hash end as delivered_hash
+    case when lot in (10, 11) then md5(payload_hash) when lot > 11 then payload_hash end as delivered_hash,
+    strftime(timestamp '2024-11-17 02:00:01' + to_days((hash(record_key) % 730)::integer),
+        '%Y-%m-%dT%H:%M:%S.000000+00:00') as settled_at
 from (select record_key, payload_hash, (hash(record_key) % 10000)::integer as lot from ({hashed}))
 order by record_key
 """
