@@ -16,7 +16,7 @@ from engage_pipelines.http_client import Rate
 _AT_FIRST = 2
 # With more of the processor in use by pulling, another window would only take it from the others.
 _BUSY = 0.5
-# Of the mean of what pages took: how much the last one counts.
+# Of the mean of what calls took: how much the last one counts.
 _LATEST = 0.2
 
 
@@ -32,17 +32,16 @@ class Breadth:
         self.allowed = min(_AT_FIRST, most)
         self._most = most
         self._calls_a_second = min((rate.requests / rate.seconds for rate in rates), default=math.inf)
-        self._page_seconds: float | None = None
+        self._call_seconds: float | None = None
         self._lock = threading.Lock()
 
     def note_page(self, call_seconds: float, processor_seconds: float) -> None:
         """Hear of a page: what its calls took, waits for the limit left out, and what its thread computed."""
         with self._lock:
-            page_seconds = call_seconds + processor_seconds
-            before = page_seconds if self._page_seconds is None else self._page_seconds
-            self._page_seconds = before + _LATEST * (page_seconds - before)
-            # So many windows have a page under way, or in their hands, if as many calls leave as may.
-            enough_for_the_rate = self.allowed > self._calls_a_second * self._page_seconds
+            before = call_seconds if self._call_seconds is None else self._call_seconds
+            self._call_seconds = before + _LATEST * (call_seconds - before)
+            # So many calls are under way at once if as many leave as may.
+            enough_for_the_rate = self.allowed > self._calls_a_second * self._call_seconds
             is_busy = self.allowed * processor_seconds > _BUSY * call_seconds
             if not enough_for_the_rate and not is_busy:
                 self.allowed = min(self.allowed + 1, self._most)

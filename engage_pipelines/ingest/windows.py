@@ -9,23 +9,15 @@ from engage_pipelines.connector import Window
 from engage_pipelines.settings import Settings, SourceSettings
 
 
-# Of what is left of a long range, the part that its next window may be; and the days below which none is shortened.
-_SHARE, _SHORT = 3, 7
-
-
-def cut(
-    start: datetime, end: datetime, *, days: int, zone: ZoneInfo | None = None, is_tapered: bool = False
-) -> list[Window]:
+def cut(start: datetime, end: datetime, *, days: int, zone: ZoneInfo | None = None) -> list[Window]:
     """Cut `[start, end)` into windows of at most `days` days, without gap or overlap, in order.
 
     With a zone, windows end at its midnights, so that a day pulled again replaces that day's window also
-    where the clocks changed in between. A tapered range has shorter windows towards its end: pulled side by side they
-    end together, and little is then left to be loaded.
+    where the clocks changed in between.
     """
     windows = []
     while start < end:
-        longest = min(days, max((end - start).days // _SHARE, _SHORT)) if is_tapered else days
-        windows.append(Window(start, min(_behind(start, longest, zone), end)))
+        windows.append(Window(start, min(_behind(start, days, zone), end)))
         start = windows[-1].end
     return windows
 

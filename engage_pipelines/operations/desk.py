@@ -205,14 +205,7 @@ class Desk:
     def _pulling(self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool) -> Iterator[Pulling]:
         configured, options = self.settings.sources[source.name], self.source_options(source)
         start, end = self._pull_range(source, entity, days, reread=reread)
-        windows = cut(
-            start,
-            end,
-            days=configured.window_days,
-            zone=self.settings.zone,
-            # Without a limit the processor is what holds, and more windows cost more of it.
-            is_tapered=bool(self._limits(source, configured).rates),
-        )
+        windows = cut(start, end, days=configured.window_days, zone=self.settings.zone)
         if self._needs_the_beginning(source, entity, start):
             windows = [Window(_BEGINNING, start), *windows]
         with self._client(source) as client, Pulling(

@@ -34,13 +34,6 @@ def test_there_are_no_more_windows_than_the_limit_has_work_for(rates: tuple[Rate
     assert grown(Breadth(8, rates), 0.05, 0.0001) == windows
 
 
-def test_what_a_page_takes_to_be_written_is_time_in_which_its_window_asks_nothing() -> None:
-    assert grown(Breadth(8, (Rate(40, 1),)), 0.06, 0.001) == 3
-    assert grown(Breadth(8, (Rate(40, 1),)), 0.06, 0.008) == 3
-    assert grown(Breadth(8, (Rate(80, 1),)), 0.06, 0.001) == 5
-    assert grown(Breadth(8, (Rate(80, 1),)), 0.06, 0.005) == 6
-
-
 def test_one_slow_answer_is_not_taken_for_all() -> None:
     breadth = Breadth(8, (Rate(40, 1),))
     grown(breadth, 0.05, 0.001)

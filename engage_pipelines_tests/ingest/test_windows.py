@@ -39,28 +39,16 @@ def ranged(first: date, last: date, *, now: datetime, **options: Any) -> tuple[d
 FAR = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-@given(MOMENTS, MOMENTS, st.integers(1, 40), st.booleans())
+@given(MOMENTS, MOMENTS, st.integers(1, 40))
 @settings(deadline=None)
-def test_windows_cover_the_range_without_gap_or_overlap(
-    start: datetime, end: datetime, days: int, is_tapered: bool
-) -> None:
-    windows = cut(start, end, days=days, is_tapered=is_tapered)
+def test_windows_cover_the_range_without_gap_or_overlap(start: datetime, end: datetime, days: int) -> None:
+    windows = cut(start, end, days=days)
     if start >= end:
         assert windows == []
         return
     assert (windows[0].start, windows[-1].end) == (start, end)
     assert all(earlier.end == later.start for earlier, later in pairwise(windows))
     assert all(timedelta(0) < w.end - w.start <= timedelta(days=days) for w in windows)
-
-
-@pytest.mark.parametrize(
-    ("days", "lengths"),
-    [(4, [4]), (7, [7]), (31, [10, 7, 7, 7]), (250, [31, 31, 31, 31, 31, 31, 21, 14, 9, 7, 7, 6])],
-)
-def test_a_tapered_range_ends_in_short_windows(days: int, lengths: list[int]) -> None:
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    windows = cut(start, start + timedelta(days=days), days=31, is_tapered=True)
-    assert [(window.end - window.start).days for window in windows] == lengths
 
 
 @given(MOMENTS, MOMENTS, st.integers(1, 10), ZONES)
