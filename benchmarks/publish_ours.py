@@ -22,10 +22,16 @@ from engage_pipelines.operations import Desk
 
 
 def plain_copy(desk: Desk, target: Path) -> None:
-    """What anybody would write: copy the file and have it on disk."""
-    shutil.copyfile(desk.warehouse.path, target)
-    with target.open("rb+") as copied:
+    """What anybody would write: copy the file, have it on disk, and only then let go of the copy before it.
+
+    Where a machine is lent its memory page by page, a copy into memory that was just let go of takes a tenth of the
+    time: then the one who keeps the old copy, as readers need it, would be compared with one who does not.
+    """
+    aside = target.with_suffix(".new")
+    shutil.copyfile(desk.warehouse.path, aside)
+    with aside.open("rb+") as copied:
         os.fsync(copied.fileno())
+    aside.replace(target)
 
 
 def in_turns(desk: Desk, rounds: int, first_edition: int) -> dict[str, list[float]]:
@@ -39,7 +45,7 @@ def in_turns(desk: Desk, rounds: int, first_edition: int) -> dict[str, list[floa
             # What the one before has left to the disk must not be paid by the next one.
             os.sync()
             seconds[name].append(_timed(both[name]))
-        target.unlink()
+    target.unlink()
     return seconds
 
 
