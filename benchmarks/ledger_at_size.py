@@ -1,4 +1,4 @@
-"""The ledger at size: planning one day, planning a whole stream, publishing and writing, with ten million records in it.
+"""The ledger at size: planning a day and a whole stream, publishing and writing, with ten million records in it.
 
     python -m benchmarks.ledger_at_size --records 10000000
 
