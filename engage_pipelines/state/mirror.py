@@ -30,13 +30,12 @@ class LedgerTable:
 
     Attributes:
         name: full name of its copy.
-        changed_at: column that says when a row last changed; None where all rows are read each time.
-        is_open: SQL over the copy that is true of rows that may change without a word in `changed_at`.
+        changed_at: column that says when a row last changed, null while it is open; None where all rows are read each
+            time.
     """
 
     name: str
     changed_at: str | None
-    is_open: str
     _engine: sa.Engine
     _table: sa.Table
     _rows: _Rows
@@ -69,13 +68,9 @@ class LedgerTable:
 def ledger_tables(engine: sa.Engine) -> list[LedgerTable]:
     """All of them: records, runs and batches."""
     return [
-        LedgerTable(
-            "ops.deliveries", "settled_at", "settled_at is null or state = 'sending'", engine, DELIVERIES, _records
-        ),
-        LedgerTable("ops.delivery_runs", None, "true", engine, DELIVERY_RUNS, _of(DELIVERY_RUNS)),
-        LedgerTable(
-            "ops.delivery_batches", "ended_at", "ended_at is null", engine, DELIVERY_BATCHES, _of(DELIVERY_BATCHES)
-        ),
+        LedgerTable("ops.deliveries", "settled_at", engine, DELIVERIES, _records),
+        LedgerTable("ops.delivery_runs", None, engine, DELIVERY_RUNS, _of(DELIVERY_RUNS)),
+        LedgerTable("ops.delivery_batches", "ended_at", engine, DELIVERY_BATCHES, _of(DELIVERY_BATCHES)),
     ]
 
 

@@ -55,6 +55,7 @@ def rows_under_way(connection: sa.Connection) -> Any:
         "attempt_count": sa.func.coalesce(d.attempt_count, 0) + 1,
         "correction_count": sa.func.coalesce(d.correction_count, 0), "reason": sa.null(), "vendor_code": sa.null(),
         "first_attempt_at": sa.func.coalesce(d.first_attempt_at, u.c.started_at), "last_attempt_at": u.c.started_at,
+        "settled_at": sa.null(),
     }  # fmt: skip
     same = sa.and_(*(d[name] == u.c[name] for name in _KEY))
     columns = [sa.type_coerce(now.get(c.name, c), c.type).label(c.name) for c in d]

@@ -30,11 +30,7 @@ class Mirrored(Protocol):
 
     @property
     def changed_at(self) -> str | None:
-        """Column that says when a row last changed; None where all rows are copied each time."""
-
-    @property
-    def is_open(self) -> str:
-        """SQL over the copy that is true of rows that may change without a word in `changed_at`."""
+        """Column that says when a row last changed, null while it is open; None where all are copied each time."""
 
     def rows(self, since: datetime | None = None) -> AbstractContextManager[pa.RecordBatchReader]:
         """All rows, or those that changed at a moment or later and those that are open."""
@@ -49,7 +45,7 @@ def bring_up_to_date(connection: Connection, table: Mirrored) -> None:
     if since is None or not _take_changes(connection, table, since):
         connection.execute(f"delete from warehouse.{table.name}")
         with table.rows() as rows:
-            _insert(connection, table, rows)
+            _insert(connection, f"warehouse.{table.name}", rows)
 
 
 def _changed_until(connection: Connection, table: Mirrored) -> datetime | None:
@@ -63,7 +59,7 @@ def _changed_until(connection: Connection, table: Mirrored) -> datetime | None:
     ).fetchall()
     if since is None:
         return None
-    changed = f"count(*) filter ({table.is_open} or {table.changed_at} >= ?)"
+    changed = f"count(*) filter ({_may_have_changed(table)})"
     ((is_cheaper,),) = connection.execute(f"select {changed} < {_SHARE} * count(*) from {there}", [since]).fetchall()
     return since if is_cheaper else None
 
@@ -72,12 +68,10 @@ def _take_changes(connection: Connection, table: Mirrored, since: datetime) -> b
     """Put changed rows in the place of what the copy has of them; False if it then has too few or too many."""
     there, key = f"warehouse.{table.name}", ", ".join(TABLE_BY_NAME[table.name].key)
     at_least = table.count()
-    connection.execute(f"delete from {there} where {table.is_open} or {table.changed_at} >= ?", [since])
+    connection.execute(f"delete from {there} where {_may_have_changed(table)}", [since])
     connection.execute(f"create or replace temp table changed as select * from {there} limit 0")
     with table.rows(since) as rows:
-        connection.register("taken", rows)
-        connection.execute("insert into changed by name select * from taken")
-        connection.unregister("taken")
+        _insert(connection, "changed", rows)
     connection.execute(f"delete from {there} where ({key}) in (select ({key}) from changed)")
     connection.execute(f"insert into {there} by name select * from changed")
     connection.execute("drop table changed")
@@ -85,7 +79,11 @@ def _take_changes(connection: Connection, table: Mirrored, since: datetime) -> b
     return at_least <= count_of(connection, f"select count(*) from {there}") <= table.count()
 
 
-def _insert(connection: Connection, table: Mirrored, rows: pa.RecordBatchReader) -> None:
+def _may_have_changed(table: Mirrored) -> str:
+    return f"{table.changed_at} is null or {table.changed_at} >= ?"
+
+
+def _insert(connection: Connection, there: str, rows: pa.RecordBatchReader) -> None:
     connection.register("taken", rows)
-    connection.execute(f"insert into warehouse.{table.name} by name select * from taken")
+    connection.execute(f"insert into {there} by name select * from taken")
     connection.unregister("taken")

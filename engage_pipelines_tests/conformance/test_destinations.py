@@ -33,7 +33,7 @@ Start = Callable[[str], Sandbox]
 # Tight limits, so that a few records meet them: both must hold at once. What the stand-in enforces is far above them:
 # on a busy machine it may see a call much later than that was sent.
 TIGHT = Limits(rates=(Rate(4, 0.5), Rate(9, 1.5)), in_flight=3)
-ENFORCED = [(4, 0.05), (9, 0.15)]
+ENFORCED = [(4, 0.1), (9, 0.3)]
 
 
 def _prepared(start: Start, tmp_path: Path, destination: Destination, stream: Stream, **changes: Any) -> tuple[

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._check import CheckError
 from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
@@ -92,6 +95,15 @@ def test_a_batch_reads_like_the_same_events_one_by_one(
     assert isinstance(logs, dict)
     assert isinstance(burst_logs, dict)
     assert {run: sorted(texts) for run, texts in burst_logs.items()} == {r: sorted(t) for r, t in logs.items()}
+
+
+def test_a_batch_that_cannot_be_stored_leaves_nothing_of_it(burst: BurstEventLogStorage) -> None:
+    no_event: Any = SimpleNamespace(run_id="run-1", is_dagster_event=False)
+    with pytest.raises(CheckError):
+        burst.store_event_batch([_plain(0), no_event])
+    assert burst.get_logs_for_run("run-1") == []
+    burst.store_event_batch([_plain(1)])
+    assert [entry.user_message for entry in burst.get_logs_for_run("run-1")] == ["message 1"]
 
 
 def test_single_events_inside_a_burst_are_all_there(parent: SqliteEventLogStorage, burst: BurstEventLogStorage) -> None:

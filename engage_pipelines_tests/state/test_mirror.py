@@ -38,10 +38,6 @@ class Watched:
     def changed_at(self) -> str | None:
         return self.table.changed_at
 
-    @property
-    def is_open(self) -> str:
-        return self.table.is_open
-
     def count(self) -> int:
         return self.table.count()
 

@@ -355,6 +355,18 @@ def test_a_run_may_be_about_what_loads_of_a_day_touched_and_takes_up_what_is_sti
     assert desk.keys() == ["acme:O16", "acme:O17", "acme:O18"]
 
 
+@pytest.mark.parametrize("receipts", [0, 21_000])
+def test_lines_that_no_load_of_the_receipts_has_brought_are_not_looked_at(desk: Desk, receipts: int) -> None:
+    history(desk, receipts)
+    desk.till.rows(
+        "insert into warehouse.core.transaction_lines select l.* replace (l.line_id || '-other' as line_id, "
+        "'another' as load_id) from core.transaction_lines as l where l.transaction_id = 'acme:O1'"
+    )
+    desk.plan(selection=Selection(business=(date(2026, 11, 18), date(2026, 11, 19))))
+    (payload,) = [json.loads(row["payload"]) for row in desk.planned() if row["record_key"] == "acme:O1"]
+    assert payload["lines"] == ["Tea", "Cake"]
+
+
 def test_receipts_are_shaped_in_slices_and_each_is_there_once(desk: Desk) -> None:
     desk.till.load(order("O1"))
     desk.till.rows(
