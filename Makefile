@@ -37,8 +37,9 @@ demo: $(READY)
 dev: $(READY)
 	@$(BIN)/engage dev $(SHOP_OPTION) --data $(DATA) --port $(PORT)
 
+# One process per core; a file's tests stay together, as they share what was set up for them.
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(READY)
 	@$(BIN)/ruff check .
