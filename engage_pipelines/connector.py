@@ -59,7 +59,10 @@ class Entity:
         proof: SQL file over the view `proof` (what `prove` yielded, column `record` JSON) giving
             `location_id, record_id, version`.
         record_id: SQL over `raw` that identifies a record at the till.
-        newest: SQL over `raw` that orders versions of one record, newest last.
+        modified_at: SQL over top-level fields of `raw`: when the record was changed last. Of a windowed entity it
+            is what the main table has as `modified_at`.
+        version: SQL over top-level fields of `raw` that orders changes of one moment, newest last; what a main table
+            with a `version` has there.
         windowed: True if pulled by modification window, False if each pull is the whole present state.
         from_the_beginning: True if records older than the history that is pulled are needed too (a customer
             of today may have been created long before the first receipt).
@@ -75,7 +78,8 @@ class Entity:
     prove: PullFunction | None = None
     proof: str | None = None
     record_id: str = "id"
-    newest: str = "updated_at"
+    modified_at: str = "updated_at"
+    version: str = "0"
     windowed: bool = True
     from_the_beginning: bool = False
     per_location: bool = False

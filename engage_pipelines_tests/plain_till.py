@@ -88,7 +88,7 @@ ORDERS = Entity(
         "transactions": "transactions.sql", "transaction_lines": "transaction_lines.sql",
         "transaction_tenders": "transaction_tenders.sql",
     },
-    prove=no_pull, proof="orders_proof.sql", newest="row(updated_at, coalesce(version, 0))", per_location=True,
+    prove=no_pull, proof="orders_proof.sql", version="coalesce(version, 0)", per_location=True,
 )  # fmt: skip
 CUSTOMERS = Entity(
     name="customers", structure="customers.json", checks="customers_checks.sql", pull=no_pull,

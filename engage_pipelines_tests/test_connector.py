@@ -38,7 +38,8 @@ def test_a_stream_is_neither_windowed_nor_immutable_nor_a_file_unless_it_says_so
 
 def test_an_entity_is_identified_by_its_id_and_ordered_by_its_last_change_unless_it_says_otherwise() -> None:
     entity = Entity("orders", "orders.json", {}, "checks.sql", lambda client, scope: iter(()))
-    assert (entity.record_id, entity.newest, entity.windowed, entity.prove) == ("id", "updated_at", True, None)
+    assert (entity.record_id, entity.modified_at, entity.version) == ("id", "updated_at", "0")
+    assert (entity.windowed, entity.prove) == (True, None)
 
 
 def test_options_know_their_keys_and_no_others() -> None:

@@ -7,6 +7,7 @@ a mapping reads `core.customers` without knowing that it lives in two files.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -54,6 +55,8 @@ class Warehouse:
         self.path = folder / "engage.duckdb"
         self.private_path = folder / "private.duckdb"
         self.published_path = folder / "analytics.duckdb"
+        # For whoever has the files open.
+        self.temporary = folder / "tmp"
         self._wait = wait_seconds
         self._memory_limit = memory_limit
         self._threads = threads
@@ -79,7 +82,9 @@ class Warehouse:
     def connection(self) -> Iterator[Connection]:
         """Open the files under the lock; each statement commits by itself."""
         with self.locked():
-            connection = scratch_connection(self._memory_limit, self._threads, self.folder / "tmp")
+            # Of a process that died: nobody else is here, and it holds records of people.
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            connection = scratch_connection(self._memory_limit, self._threads, self.temporary)
             try:
                 self._attach(connection)
                 yield connection

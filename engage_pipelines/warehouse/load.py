@@ -25,13 +25,14 @@ from engage_pipelines.warehouse.database import Connection, Sitting, Warehouse, 
 from engage_pipelines.warehouse.load_notes import (
     LoadRequest,
     LoadResult,
+    core_tables,
     note_completeness,
     note_load,
     note_quarantine,
     note_versions,
     unknown_fields,
 )
-from engage_pipelines.warehouse.staging import core_tables, leave_out_written, stage, stage_rest
+from engage_pipelines.warehouse.staging import leave_out_written, stage, stage_rest
 
 # Windows that are staged while one is written; the rows of each are in memory.
 _AHEAD = 1

@@ -16,11 +16,13 @@ import msgspec
 import pyarrow as pa
 
 from engage_pipelines.connector import Entity, Window
-from engage_pipelines.model import TABLE_BY_NAME
+from engage_pipelines.model import TABLE_BY_NAME, Table
 from engage_pipelines.warehouse.database import Connection, Warehouse, bare, count_of, quoted
 
 # 16 MiB: a wholesale order with thousands of lines is one JSON object.
 LARGEST_RECORD = 16 * 1024 * 1024
+# 2 MiB: DuckDB sets aside twice the largest record per thread. A larger one takes the slow path, which sets aside more.
+LARGEST_USUAL_RECORD = 2 * 1024 * 1024
 # The second question is answered in a few fields per record.
 _LARGEST_PROOF = 1024 * 1024
 # Records that are looked through for fields that the mapping does not know.
@@ -79,6 +81,11 @@ class LoadResult:
     missing: int
     unknown_fields: tuple[str, ...]
     rows: dict[str, int]
+
+
+def core_tables(entity: Entity) -> list[Table]:
+    """The tables that an entity fills, its main table first."""
+    return [TABLE_BY_NAME[f"core.{name}"] for name in entity.tables]
 
 
 def note_load(connection: Connection, request: LoadRequest, result: LoadResult, now: datetime) -> None:

@@ -112,7 +112,7 @@ def write_plan(warehouse: Warehouse, request: PlanRequest) -> PlanResult:
         slices = find_slices(connection, plan.condition) if is_of_receipts else []
         request.file.parent.mkdir(parents=True, exist_ok=True)
         if slices:
-            _plan_in_slices(connection, plan, slices, warehouse.folder / "tmp")
+            _plan_in_slices(connection, plan, slices, warehouse.temporary)
         else:
             _plan_at_once(connection, plan)
         return _result(connection, request)

@@ -34,7 +34,6 @@ _RECEIPTS = "transactions"
 _TABLES = (_RECEIPTS, *(table.name for table in TABLES if table.parent == "transaction_id"))
 _CHILDREN = tuple(name for name in _TABLES if name != _RECEIPTS)
 _OF_THE_LOADS = "load_id in (select load_id from considered_loads)"
-_PREFIX = "slices-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +151,7 @@ class Pieces:
 @contextmanager
 def pieces(temporary: Path, cuts: Sequence[str]) -> Iterator[Pieces]:
     """A place for the records of the slices; the caller holds the warehouse's lock, so it is alone there."""
-    # Of a plan whose process died: nobody needs it any more, and it holds payloads.
-    for rest in temporary.glob(f"{_PREFIX}*"):
-        shutil.rmtree(rest, ignore_errors=True)
-    folder = temporary / f"{_PREFIX}of-this-plan"
+    folder = temporary / "slices"
     folder.mkdir(parents=True)
     try:
         yield Pieces(folder, cuts)

@@ -1,32 +1,33 @@
 """Staging one pulled window: from the spool to temporary tables with the rows as core will have them.
 
-The order: read typed -> newest version per record -> checks -> map the records -> map what belongs to them -> required
-columns. A record that cannot become a row is put aside for quarantine and stops nothing else; one that core already has
-in this or a later version is left out. Nothing of the warehouse is changed here, so windows may be staged while an
-earlier one is written, up to what may refer to other windows: a refund has its tender's type, which that one may bring.
+The order: what core has already -> read typed -> newest version per record -> checks -> map the records -> map what
+belongs to them -> required columns. A record that cannot become a row is put aside for quarantine and stops nothing
+else; one that core already has in this or a later version is left out (see `known.py`). Nothing of the warehouse is
+changed here, so windows may be staged while an earlier one is written, up to what may refer to other windows: a refund
+has its tender's type, which that one may bring.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from engage_pipelines.connector import Entity
-from engage_pipelines.model import TABLE_BY_NAME, Table
+from engage_pipelines.model import Table
 from engage_pipelines.warehouse.database import Connection, bare, count_of, quoted, register_currencies, set_variables
-from engage_pipelines.warehouse.load_notes import LARGEST_RECORD, LoadRequest, list_proofs
+from engage_pipelines.warehouse.known import News, find_known, is_not_newer, news
+from engage_pipelines.warehouse.load_notes import (
+    LARGEST_RECORD,
+    LARGEST_USUAL_RECORD,
+    LoadRequest,
+    core_tables,
+    list_proofs,
+)
 from engage_pipelines.warehouse.structure import as_text, column_types, leaf_count, wrong_shape
-
-# 2 MiB: DuckDB sets aside twice the largest record per thread. A larger one takes the slow path, which sets aside more.
-_LARGEST_USUAL_RECORD = 2 * 1024 * 1024
-
-
-def core_tables(entity: Entity) -> list[Table]:
-    """The tables that an entity fills, its main table first."""
-    return [TABLE_BY_NAME[f"core.{name}"] for name in entity.tables]
 
 
 def stage(connection: Connection, request: LoadRequest, database: str) -> int:
@@ -34,9 +35,13 @@ def stage(connection: Connection, request: LoadRequest, database: str) -> int:
 
     Leaves `staged_<main table>`, `raw`, `quarantined`, and with proofs `landed_ids` and `listed`.
     """
-    records = _read(connection, request)
+    _prepare(connection, request)
+    with news(connection, request, database) as found:
+        _read_records(connection, request, found.file)
+    records = _note_what_landed(connection, request, found)
+    _keep_the_newest(connection, request.entity)
     _run_checks(connection, request)
-    _map_records(connection, request, database)
+    _map_records(connection, request, database, found)
     return records
 
 
@@ -49,26 +54,6 @@ def stage_rest(connection: Connection, request: LoadRequest) -> None:
     connection.execute("drop table raw")
 
 
-def _read(connection: Connection, request: LoadRequest) -> int:
-    _prepare(connection, request)
-    _read_records(connection, request)
-    entity = request.entity
-    records = count_of(connection, "select count(*) from pulled")
-    if request.proofs:
-        connection.execute("create temp table landed_ids as select id, location_id from pulled")
-        list_proofs(connection, request)
-    if count_of(connection, f"select count(distinct {entity.record_id}) from pulled") == records:
-        # The usual case: nothing came twice, so there is no need for a second copy in memory.
-        connection.execute("alter table pulled rename to raw")
-    else:
-        connection.execute(
-            f"create temp table raw as select * from pulled qualify ({entity.record_id}) is null or row_number() "
-            f"over (partition by {entity.record_id} order by {entity.newest} desc nulls last) = 1"
-        )
-        connection.execute("drop table pulled")
-    return records + count_of(connection, "select count(*) from quarantined")
-
-
 def _prepare(connection: Connection, request: LoadRequest) -> None:
     set_variables(connection, request.variables)
     register_currencies(connection)
@@ -79,27 +64,27 @@ def _prepare(connection: Connection, request: LoadRequest) -> None:
     connection.execute("create temp table quarantined (record_id varchar, reason varchar)")
 
 
-def _read_records(connection: Connection, request: LoadRequest) -> None:
+def _read_records(connection: Connection, request: LoadRequest, file: Path) -> None:
     structure = json.loads((request.folder / request.entity.structure).read_text())
-    files = [str(request.records)]
     try:
         connection.execute(
             f"create temp table pulled as select * from read_json(?, format = 'newline_delimited', "
-            f"columns = {column_types(structure)}, maximum_object_size = {_LARGEST_USUAL_RECORD})",
-            [files],
+            f"columns = {column_types(structure)}, maximum_object_size = {LARGEST_USUAL_RECORD})",
+            [str(file)],
         )
     except duckdb.InvalidInputException:
-        _read_one_by_one(connection, structure, files)
+        # All of the spool: what has no id is called by its line there.
+        _read_one_by_one(connection, structure, request.records)
 
 
-def _read_one_by_one(connection: Connection, structure: dict[str, Any], files: list[str]) -> None:
+def _read_one_by_one(connection: Connection, structure: dict[str, Any], file: Path) -> None:
     """The slow path: a value does not fit its type, or a record is huge; find the misfits and keep the others."""
     connection.execute(
         f"create temp table texts as select row_number() over () as line, json, "
         f"json_transform(json, '{json.dumps(structure)}') as typed, "
         f"json_transform(json, '{json.dumps(as_text(structure))}') as untyped "
         f"from read_ndjson_objects(?, maximum_object_size = {LARGEST_RECORD})",
-        [files],
+        [str(file)],
     )
     connection.execute(
         f"create temp table misfits as select line from texts where {wrong_shape(structure, 'json')} "
@@ -114,6 +99,31 @@ def _read_one_by_one(connection: Connection, structure: dict[str, Any], files: l
     )
 
 
+def _note_what_landed(connection: Connection, request: LoadRequest, found: News) -> int:
+    """Keep the ids of all records of the spool, if they are compared with a list; gives how many records it has."""
+    if request.proofs:
+        landed = "heads" if found.has_heads else "pulled"
+        connection.execute(f"create temp table landed_ids as select id, location_id from {landed}")
+        list_proofs(connection, request)
+    if found.has_heads:
+        return count_of(connection, "select count(*) from heads")
+    return count_of(connection, "select (select count(*) from pulled) + (select count(*) from quarantined)")
+
+
+def _keep_the_newest(connection: Connection, entity: Entity) -> None:
+    """Make `raw` of what was pulled: each record once."""
+    twice = f"select count(*) > count(distinct {entity.record_id}) from pulled"
+    if not count_of(connection, twice):
+        # The usual case: nothing came twice, so there is no need for a second copy in memory.
+        connection.execute("alter table pulled rename to raw")
+        return
+    connection.execute(
+        f"create temp table raw as select * from pulled qualify ({entity.record_id}) is null or row_number() over "
+        f"(partition by {entity.record_id} order by {entity.modified_at} desc nulls last, {entity.version} desc) = 1"
+    )
+    connection.execute("drop table pulled")
+
+
 def _run_checks(connection: Connection, request: LoadRequest) -> None:
     sql = (request.folder / request.entity.checks).read_text()
     connection.execute(
@@ -125,14 +135,22 @@ def _run_checks(connection: Connection, request: LoadRequest) -> None:
     )
 
 
-def _map_records(connection: Connection, request: LoadRequest, database: str) -> None:
+def _map_records(connection: Connection, request: LoadRequest, database: str, found: News) -> None:
     entity, main = request.entity, core_tables(request.entity)[0]
     _map_table(connection, request, main)
-    if entity.windowed:
-        _leave_out_known(connection, entity, main, database)
-    else:
+    if not entity.windowed:
         # Of a whole state any row may be there in another form.
         connection.execute(f"create temp table replaced as select {main.key[0]} as key from staged_{main.name}")
+        return
+    if not found.has_heads:
+        find_known(connection, entity, database, f"from ({_heads_of(main)})")
+    _leave_out_known(connection, entity, main)
+
+
+def _heads_of(main: Table) -> str:
+    source_id = next(n for n in main.column_names if n.startswith("source_") and n.endswith("_id"))
+    version = "version" if "version" in main.column_names else "0 as version"
+    return f"select {main.key[0]} as key, {source_id} as id, modified_at, {version} from staged_{main.name}"
 
 
 def _map_table(connection: Connection, request: LoadRequest, table: Table) -> None:
@@ -146,16 +164,9 @@ def _map_table(connection: Connection, request: LoadRequest, table: Table) -> No
     connection.execute(f"create temp table staged_{table.name} as select {columns} from ({bare(sql)})")
 
 
-def _leave_out_known(connection: Connection, entity: Entity, main: Table, database: str) -> None:
+def _leave_out_known(connection: Connection, entity: Entity, main: Table) -> None:
     """Leave records out that core has in this or a later version; only the others are mapped further."""
-    source_id = next(n for n in main.column_names if n.startswith("source_") and n.endswith("_id"))
-    key = main.key[0]
-    connection.execute(
-        f"create temp table known as select staged.{key} as key, staged.{source_id} as id, "
-        f"{_is_not_newer(main)} as is_known from staged_{main.name} as staged "
-        f"join {database}.{main.full_name} as held using ({key})"
-    )
-    connection.execute(f"delete from staged_{main.name} where {key} in (select key from known where is_known)")
+    connection.execute(f"delete from staged_{main.name} where {main.key[0]} in (select key from known where is_known)")
     connection.execute(
         f"delete from raw where cast(({entity.record_id}) as varchar) in (select id from known where is_known)"
     )
@@ -170,7 +181,7 @@ def leave_out_written(connection: Connection, entity: Entity, database: str, loa
     tables = core_tables(entity)
     main, owner = tables[0], tables[0].key[0]
     connection.execute(
-        f"create temp table written as select staged.{owner} as key, {_is_not_newer(main)} as is_known "
+        f"create temp table written as select staged.{owner} as key, {is_not_newer(main)} as is_known "
         f"from staged_{main.name} as staged join {database}.{main.full_name} as held using ({owner}) "
         f"where list_contains(?::varchar[], held.load_id)",
         [list(load_ids)],
@@ -181,13 +192,6 @@ def leave_out_written(connection: Connection, entity: Entity, database: str, loa
             connection.execute(
                 f"delete from staged_{table.name} where {owner} in (select key from written where is_known)"
             )
-
-
-def _is_not_newer(main: Table) -> str:
-    same = "held.modified_at = staged.modified_at"
-    if "version" in main.column_names:
-        same += " and held.version >= staged.version"
-    return f"held.modified_at > staged.modified_at or ({same})"
 
 
 def _quarantine_missing(connection: Connection, request: LoadRequest, tables: list[Table]) -> None:

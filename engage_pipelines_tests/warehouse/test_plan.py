@@ -435,7 +435,7 @@ def test_in_slices_what_needs_no_call_is_noted_and_amounts_are_known(desk: Desk)
 
 
 def test_what_a_dead_plan_left_between_its_slices_is_removed_by_the_next(desk: Desk) -> None:
-    rest = desk.till.warehouse.folder / "tmp" / "slices-of-this-plan" / "0.arrow"
+    rest = desk.till.warehouse.folder / "tmp" / "slices" / "0.arrow"
     rest.parent.mkdir(parents=True)
     rest.write_bytes(b"personal")
     history(desk, 11_000)

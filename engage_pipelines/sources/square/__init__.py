@@ -20,7 +20,7 @@ _LOCATIONS = Entity(
     tables={"stores": "stores.sql"},
     checks="locations_checks.sql",
     pull=calls.pull_locations,
-    newest="created_at",
+    modified_at="created_at",
     windowed=False,
 )
 _CATALOG = Entity(
@@ -46,7 +46,7 @@ _INVENTORY_COUNTS = Entity(
     checks="inventory_counts_checks.sql",
     pull=calls.pull_inventory_counts,
     record_id="catalog_object_id || ':' || location_id",
-    newest="calculated_at",
+    modified_at="calculated_at",
     windowed=False,
 )
 _ORDERS = Entity(
@@ -59,7 +59,7 @@ _ORDERS = Entity(
     },
     checks="orders_checks.sql",
     pull=calls.pull_orders,
-    newest="row(updated_at, coalesce(version, 0))",
+    version="coalesce(version, 0)",
     prove=calls.prove_orders,
     proof="orders_proof.sql",
     per_location=True,

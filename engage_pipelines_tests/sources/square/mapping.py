@@ -41,7 +41,7 @@ class Shop:
         run(
             "create or replace temp table raw as select * from read_json(?, format = 'newline_delimited', columns = "
             f"{column_types(structure)}) qualify row_number() over (partition by {entity.record_id} "
-            f"order by {entity.newest} desc nulls last) = 1",
+            f"order by {entity.modified_at} desc nulls last, {entity.version} desc) = 1",
             [str(spool)],
         )
         self.quarantined = run((SQUARE.folder / entity.checks).read_text()).fetchall()
