@@ -26,6 +26,7 @@ from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
+from dagster_shared.record import copy
 
 from engage_pipelines.settings import instance_home, instance_url
 
@@ -106,6 +107,14 @@ class BurstEventLogStorage(SqliteEventLogStorage):
             # Whoever has begun a burst ends it.
             with nullcontext() if self._held else self.burst(run_id):
                 self._store_together(run_id, some)
+
+    def _store_asset_check_evaluation_planned(self, event: dg.EventLogEntry, event_id: int | None) -> None:
+        # Our checks look at whole tables, whatever days a run is for. Dagster would note one for each of these days,
+        # each with the whole event, and the check's end would find none of them.
+        planned = event.get_dagster_event()
+        whole = copy(planned.asset_check_planned_data, partitions_subset=None)
+        event = event._replace(dagster_event=planned._replace(event_specific_data=whole))
+        super()._store_asset_check_evaluation_planned(event, event_id)
 
     def _store_together(self, run_id: str, events: Sequence[dg.EventLogEntry]) -> None:
         for event in events:

@@ -11,6 +11,10 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._check import CheckError
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluation,
+    AssetCheckEvaluationPlanned,
+)
 from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
@@ -137,6 +141,35 @@ def test_a_burst_of_years_takes_seconds(burst: BurstEventLogStorage) -> None:
         burst.store_event_batch([_event(KEY, f"d{number}", number=number) for number in range(5_000)])
     assert time.process_time() - began < 10
     assert len(burst.get_materialized_partitions(KEY)) == 5_000
+
+
+def _check_planned(storage: SqliteEventLogStorage, days: dg.StaticPartitionsDefinition) -> list[tuple[str, str | None]]:
+    """Plan a check in a run of many days and end it; what is known of it then."""
+    subset = days.empty_subset().with_partition_keys(DAYS)
+    planned = AssetCheckEvaluationPlanned(asset_key=KEY, check_name="adds_up", partitions_subset=subset)
+    evaluated = AssetCheckEvaluation(asset_key=KEY, check_name="adds_up", passed=True, metadata={})
+    for number, (kind, data) in enumerate((
+        ("ASSET_CHECK_EVALUATION_PLANNED", planned), ("ASSET_CHECK_EVALUATION", evaluated)
+    )):  # fmt: skip
+        storage.store_event(
+            dg.EventLogEntry(
+                error_info=None, user_message="", level=10, run_id="run-1", timestamp=1_700_000_000.0 + number,
+                step_key="check", job_name="nightly",
+                dagster_event=DagsterEvent(kind, "nightly", step_key="check", event_specific_data=data),
+            )
+        )  # fmt: skip
+    records = storage.get_asset_check_execution_history(dg.AssetCheckKey(KEY, "adds_up"), limit=100)
+    return [(record.status.value, record.partition) for record in records]
+
+
+def test_a_check_in_a_run_of_many_days_is_one_that_ends(burst: BurstEventLogStorage) -> None:
+    assert _check_planned(burst, dg.StaticPartitionsDefinition(DAYS)) == [("SUCCEEDED", None)]
+
+
+def test_dagster_itself_would_note_it_for_each_day_and_never_end_these(parent: SqliteEventLogStorage) -> None:
+    # Once this fails, our own way of storing it can go.
+    noted = _check_planned(parent, dg.StaticPartitionsDefinition(DAYS))
+    assert sorted(noted, key=str) == [("PLANNED", day) for day in DAYS] + [("SUCCEEDED", None)]
 
 
 def test_few_files_stay_open_however_many_runs_there_are(burst: BurstEventLogStorage) -> None:
