@@ -135,9 +135,15 @@ def _conditions(measured: dict[str, Any]) -> Iterator[str]:
     rows: list[Row] = measured["rows"]
     rounds = [len(row.get("all_seconds", [0])) for row in ended(rows)]
     if rounds:
-        fewest = min(rounds)
-        yield "one round, no median" if fewest == 1 else f"median of {fewest} rounds"
+        yield _median_of(rounds)
     if measured.get("is_quick"):
         yield "small sizes that say nothing of speed"
     loads = [row["load"] for row in rows if "load" in row]
     yield f"load of the machine before {min(loads):.1f} to {max(loads):.1f}" if loads else "load not noted"
+
+
+def _median_of(rounds: list[int]) -> str:
+    fewest, most = min(rounds), max(rounds)
+    if most == 1:
+        return "one round, no median"
+    return f"median of {fewest} rounds" if fewest > 1 else f"median of {most} rounds, the largest size in one"

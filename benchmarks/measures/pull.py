@@ -41,7 +41,7 @@ def rows(plan: Plan) -> Iterator[Row]:
     for delay in _LATENCIES[:2] if plan.is_quick else _LATENCIES:
         yield from pulls(plan, list(PULLERS), size(plan), delay)
     if plan.is_large:
-        yield from pulls(plan, list(PULLERS), _LARGE, 0.0)
+        yield from pulls(plan.once(), list(PULLERS), _LARGE, 0.0)
 
 
 def pulls(plan: Plan, contenders: list[str], count: int, delay: float, *, rate: int = 0) -> Iterator[Row]:
