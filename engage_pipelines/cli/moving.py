@@ -68,18 +68,22 @@ def load(
     last: Last = None,
     *,
     reread: Reread = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Shape also what core has in the same version.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Load what was pulled of some days into the warehouse; again changes nothing.
 
-    Example: `engage load square --from 2026-10-01 --to 2026-10-14`
+    After an upgrade that shapes a table differently, --anew writes the days once more, from the spool.
+
+    Examples: `engage load square --from 2026-10-01 --to 2026-10-14`,
+    `engage load square orders --from 2024-10-01 --to 2026-10-14 --anew`
     """
     with bars(quiet=as_json) as reporter:
         desk = Desk(load_settings(config), reporter)
         rows = []
         for each in _entities(desk, source, entity):
-            result = desk.load(desk.source(source), each, _days(desk, first, last), reread=reread)
+            result = desk.load(desk.source(source), each, _days(desk, first, last), reread=reread, anew=anew)
             rows.append(_loaded_row(each, result))
     _show("Loaded", rows, as_json=as_json)
 

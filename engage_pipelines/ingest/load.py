@@ -77,18 +77,18 @@ class Loading:
     progress: Progress
     on_window: OnWindow
 
-    def load_range(self, start: datetime, end: datetime, *, only_new: bool = False) -> Loaded:
+    def load_range(self, start: datetime, end: datetime, *, only_new: bool = False, anew: bool = False) -> Loaded:
         """Load the finished spools whose window overlaps `[start, end)`.
 
         Each window is one transaction; the bookmark follows it. With `only_new` a spool that core has as it is, is
-        not read again.
+        not read again. With `anew` also records that core has in the same version are shaped and written.
 
         Raises:
             IncompleteError: the till lists records that were not pulled; the windows before and after are
                 loaded, the bookmark stays in front of the gap.
         """
         spools = _overlapping(Spool(self.lake, self.source.name, self.entity.name), self.entity, start, end)
-        requests = [self._request(folder, manifest) for folder, manifest in spools]
+        requests = [self._request(folder, manifest, anew=anew) for folder, manifest in spools]
         account = _Account(self, len(requests))
         # Closed here: after a failure nobody else would close the warehouse before the error is dealt with.
         known = loaded_already(self.warehouse, requests) if only_new else set()
@@ -111,7 +111,7 @@ class Loading:
                 account.note(request, result)
         return account.closed()
 
-    def _request(self, folder: Path, manifest: Manifest) -> LoadRequest:
+    def _request(self, folder: Path, manifest: Manifest, *, anew: bool = False) -> LoadRequest:
         source, entity, proofs = self.source, self.entity, folder / "proof.ndjson.zst"
         return LoadRequest(
             source=source.name,
@@ -126,6 +126,7 @@ class Loading:
             page_count=manifest.pages,
             pulled_at=manifest.pulled_at,
             variables=self.variables,
+            anew=anew,
         )
 
 

@@ -180,10 +180,12 @@ class Desk:
         on_window: OnWindow = lambda window, result: None,
         *,
         reread: bool = False,
+        anew: bool = False,
     ) -> Loaded:
         """Load what was pulled of the days `first..last`.
 
-        With `reread` that is all that a pull with `reread` brings; what is loaded already is then left alone.
+        With `reread` that is all that a pull with `reread` brings; what is loaded already is then left alone. With
+        `anew` records are shaped once more that core has in the same version, as after a change of a mapping.
         """
         start, end = self.range_of(days)
         if reread:
@@ -191,7 +193,7 @@ class Desk:
             start = min(start, self._pull_range(source, entity, days, reread=True)[0])
         if self._needs_the_beginning(source, entity, start):
             start = _BEGINNING
-        return self._loading(source, entity, on_window).load_range(start, end, only_new=reread)
+        return self._loading(source, entity, on_window).load_range(start, end, only_new=reread and not anew, anew=anew)
 
     def pull_and_load(
         self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool = False

@@ -20,6 +20,8 @@ from engage_pipelines.warehouse import Selection
 WAREHOUSE_POOL = "warehouse"
 # A run with this tag goes back over the trailing days and over any night that was missed.
 REREAD_TAG = "engage/reread"
+# A load with this tag shapes also what core has in the same version: after an upgrade that changed a mapping.
+ANEW_TAG = "engage/anew"
 _ONE_RUN = dg.BackfillPolicy.single_run()
 # The version of Dagster is pinned; its reminder would be printed once per asset at every start.
 warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.BetaWarning)
@@ -64,7 +66,10 @@ def core_assets(desk: Desk, *, windowed: bool) -> dg.AssetsDefinition | None:
         with as_dagster_failure():
             if windowed:
                 with DayRecorder(context) as recorder:
-                    done = load_days(desk, pairs, days_of(context), recorder, reread=_is_reread(context))
+                    done = load_days(
+                        desk, pairs, days_of(context), recorder, reread=_is_reread(context),
+                        anew=_is_tagged(context, ANEW_TAG),
+                    )  # fmt: skip
             else:
                 done = load_present_state(desk, pairs, _yesterday(desk))
         for table in _tables(pairs):
@@ -147,7 +152,11 @@ def published_asset(desk: Desk) -> dg.AssetsDefinition:
 
 
 def _is_reread(context: dg.AssetExecutionContext) -> bool:
-    return context.run.tags.get(REREAD_TAG) == "true"
+    return _is_tagged(context, REREAD_TAG)
+
+
+def _is_tagged(context: dg.AssetExecutionContext, tag: str) -> bool:
+    return context.run.tags.get(tag) == "true"
 
 
 def _tables(pairs: list[tuple[Source, Entity]]) -> list[str]:

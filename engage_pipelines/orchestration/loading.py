@@ -36,7 +36,7 @@ class LoadedTogether:
 
 
 def load_days(
-    desk: Desk, pairs: Pairs, days: tuple[date, date], recorder: DayRecorder, *, reread: bool
+    desk: Desk, pairs: Pairs, days: tuple[date, date], recorder: DayRecorder, *, reread: bool, anew: bool = False
 ) -> LoadedTogether:
     """Load the windowed entities of the days `first..last`, one entity after the other.
 
@@ -50,7 +50,7 @@ def load_days(
     for source, entity in pairs:
         noted = _Noted(desk, recorder, _finished_with(pairs, entity), days)
         try:
-            together.add(desk.load(source, entity, days, noted.window_is_loaded, reread=reread))
+            together.add(desk.load(source, entity, days, noted.window_is_loaded, reread=reread, anew=anew))
         except Exception as error:  # noqa: BLE001 - raised below, when the days before it are whole
             problem = problem or error
             if (whole := noted.days_before_the_first_gap()) is None:

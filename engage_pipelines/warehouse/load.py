@@ -238,7 +238,7 @@ def _write(staged: _Staged, written: Sequence[str], now: datetime) -> LoadResult
     stage_rest(connection, request)
     with all_or_nothing(connection):
         if entity.windowed:
-            leave_out_written(connection, entity, database, written)
+            leave_out_written(connection, request, database, written)
         if database == "private":
             _replace(connection, entity, database, [table for table in tables if table.is_personal])
             return None

@@ -46,6 +46,7 @@ class LoadRequest:
         page_count: pages pulled.
         pulled_at: when the pull ended.
         variables: options and settings that the SQL reads.
+        anew: records that core has in this version are shaped and written once more: the mapping has changed.
     """
 
     source: str
@@ -60,6 +61,7 @@ class LoadRequest:
     page_count: int
     pulled_at: datetime
     variables: Mapping[str, Any] = field(default_factory=dict)
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

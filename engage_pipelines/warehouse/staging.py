@@ -19,7 +19,7 @@ import duckdb
 from engage_pipelines.connector import Entity
 from engage_pipelines.model import Table
 from engage_pipelines.warehouse.database import Connection, bare, count_of, quoted, register_currencies, set_variables
-from engage_pipelines.warehouse.known import News, find_known, is_not_newer, news
+from engage_pipelines.warehouse.known import News, find_known, is_known, news
 from engage_pipelines.warehouse.load_notes import (
     LARGEST_RECORD,
     LARGEST_USUAL_RECORD,
@@ -143,7 +143,7 @@ def _map_records(connection: Connection, request: LoadRequest, database: str, fo
         connection.execute(f"create temp table replaced as select {main.key[0]} as key from staged_{main.name}")
         return
     if not found.has_heads:
-        find_known(connection, entity, database, f"from ({_heads_of(main)})")
+        find_known(connection, request, database, f"from ({_heads_of(main)})")
     _leave_out_known(connection, entity, main)
 
 
@@ -174,14 +174,14 @@ def _leave_out_known(connection: Connection, entity: Entity, main: Table) -> Non
     connection.execute("create temp table replaced as select key from known where not is_known")
 
 
-def leave_out_written(connection: Connection, entity: Entity, database: str, load_ids: Sequence[str]) -> None:
+def leave_out_written(connection: Connection, request: LoadRequest, database: str, load_ids: Sequence[str]) -> None:
     """The same once more, against the windows that were written after this one was staged."""
     if not load_ids:
         return
-    tables = core_tables(entity)
+    tables = core_tables(request.entity)
     main, owner = tables[0], tables[0].key[0]
     connection.execute(
-        f"create temp table written as select staged.{owner} as key, {is_not_newer(main)} as is_known "
+        f"create temp table written as select staged.{owner} as key, {is_known(request)} as is_known "
         f"from staged_{main.name} as staged join {database}.{main.full_name} as held using ({owner}) "
         f"where list_contains(?::varchar[], held.load_id)",
         [list(load_ids)],

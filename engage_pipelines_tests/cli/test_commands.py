@@ -122,6 +122,9 @@ def test_pulling_and_loading_side_by_side_is_the_same_as_one_after_the_other(eng
     assert [row["entity"] for row in done["pulled"]] == [row["entity"] for row in done["loaded"]]
     again = engage.json("load", "square", *DAYS)
     assert [row["changed"] for row in again if row["entity"] in {"orders", "payments", "refunds"}] == [0, 0, 0]
+    for extra in ((), ("--reread",)):
+        anew = engage.json("load", "square", "orders", *DAYS, "--anew", *extra)
+        assert [row["changed"] for row in anew] == [small_shop.RECEIPTS]
     for_people = engage("pull", "square", "orders", *DAYS, "--load").stderr
     assert "Pulled" in for_people
     assert "Loaded" in for_people

@@ -71,6 +71,19 @@ def test_a_week_in_one_run_notes_each_day_of_each_table(
     assert again["aiq/sales"]["calls"] == again["voyado/receipts"]["calls"] == 0
 
 
+def test_days_are_shaped_anew_by_a_tag_and_left_alone_without_it(loaded: Desk, instance: dg.DagsterInstance) -> None:
+    job = build_defs(desk=loaded).resolve_job_def("nightly")
+    selection = [dg.AssetKey(list(path)) for path in CORE[3:]]
+    days = {"dagster/asset_partition_range_start": WEEK[0], "dagster/asset_partition_range_end": WEEK[-1]}
+    changed = []
+    for extra in ({}, {"engage/anew": "true"}):
+        result = job.execute_in_process(instance=instance, tags=days | extra, asset_selection=selection)
+        (event,) = result.asset_materializations_for_node("load_days")[:1]
+        changed.append(event.metadata["changed"].value)
+    assert changed[0] == 0
+    assert changed[1] >= small_shop.RECEIPTS
+
+
 def test_a_month_of_history_goes_as_files(loaded: Desk, instance: dg.DagsterInstance, sandbox: Sandbox) -> None:
     runner = _runner(loaded, instance)
     runner.run_days("nightly", DAYS, [("voyado", "stores")])

@@ -153,6 +153,32 @@ def test_a_spool_that_is_replaced_meanwhile_is_read_whole(till: Loader, count: i
         assert connection.execute(left).fetchall() == []
 
 
+def test_after_a_change_of_the_mapping_days_are_shaped_anew_from_the_spool(till: Loader) -> None:
+    till.load(order("O1"), order("O2", total=12, **LATER))
+    people = till.request([customer("C1")], CUSTOMERS)
+    load_window(till.warehouse, people, now=NIGHT)
+    for file, old, new in (
+        ("transactions.sql", "null as channel", "'kiosk' as channel"),
+        ("transaction_lines.sql", "null as sku", "'S1' as sku"),
+        ("customers.sql", "null as street", "'High Street' as street"),
+    ):
+        mapping = till.folder / "acme" / file
+        mapping.write_text(mapping.read_text().replace(old, new))
+    request = till.request([order("O1"), order("O2"), order("O3")], window=AGAIN)
+    assert load_window(till.warehouse, request, now=NIGHT).changed == 1
+    shaped = "select transaction_id, channel, (select min(sku) from core.transaction_lines as l "
+    shaped += "where l.transaction_id = t.transaction_id) from core.transactions as t order by 1"
+    assert till.rows(shaped) == [("acme:O1", None, None), ("acme:O2", None, None), ("acme:O3", "kiosk", "S1")]
+    assert load_window(till.warehouse, replace(request, anew=True), now=NIGHT).changed == 2
+    # Of O2 core has a later version than the spool.
+    assert till.rows(shaped) == [("acme:O1", "kiosk", "S1"), ("acme:O2", None, None), ("acme:O3", "kiosk", "S1")]
+    assert till.value("select count(*) from core.transaction_lines") == 6
+    assert till.value("select count(*) from ops.versions") == 3
+    load_window(till.warehouse, replace(people, anew=True), now=NIGHT)
+    assert till.rows("select customer_id, street from private.core.customers") == [("acme:C1", "High Street")]
+    assert till.value("select count(*) from warehouse.core.customers") == 1
+
+
 VERSIONS = st.tuples(st.integers(1, 6), st.integers(0, 2), st.integers(1, 3))
 
 
