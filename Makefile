@@ -37,9 +37,10 @@ demo: $(READY)
 dev: $(READY)
 	@$(BIN)/engage dev $(SHOP_OPTION) --data $(DATA) --port $(PORT)
 
-# One process per core; a file's tests stay together, as they share what was set up for them.
+# One process per core; a file's tests stay together, as they share what was set up for them, and come in their order:
+# else the file with the longest test, the only one in it, would be begun last.
 test: $(READY)
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	@$(BIN)/ruff check .

@@ -27,6 +27,7 @@ from engage_pipelines.warehouse.structure import column_types
 _WORTH_IT = 0.25
 # Bytes that stay in the processor's cache until they are cut into lines: with 4 MB it takes twice the time.
 _AT_ONCE = 256 * 1024
+_Identity = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,13 @@ class News:
 
     Attributes:
         file: NDJSON of the records: the spool's own, or those alone that core has not in this or a later version.
+        spool: which file the spool's own was when it was first looked at.
         has_heads: whether `heads` and `known` are there.
     """
 
     file: Path
-    has_heads: bool
+    spool: _Identity
+    has_heads: bool = False
 
 
 @contextmanager
@@ -49,24 +52,28 @@ def news(connection: Connection, request: LoadRequest, database: str) -> Iterato
     Where core may have some of it, leaves `heads` (key, id, modified_at, version and, with proofs, location_id of every
     record) and `known`, see `find_known`.
     """
-    seen = _identity(request.records)
+    spool = _identity(request.records)
     if not _may_be_known(connection, request) or not _read_heads(connection, request):
-        yield News(request.records, has_heads=False)
+        yield News(request.records, spool)
         return
     find_known(connection, request, database, "from heads")
     is_new = _is_new(connection)
     if is_new.count(False) < _WORTH_IT * len(is_new):
-        yield News(request.records, has_heads=True)
+        yield News(request.records, spool, has_heads=True)
         return
     with tempfile.NamedTemporaryFile(dir=_temporary_folder(connection), prefix="news-", suffix=".ndjson") as file:
         count = _write_lines(request.records, is_new, file)
-        if count == len(is_new) and _identity(request.records) == seen:
-            yield News(Path(file.name), has_heads=True)
+        if count == len(is_new) and _identity(request.records) == spool:
+            yield News(Path(file.name), spool, has_heads=True)
             return
-    # Another process has put a new pull in its place meanwhile: what was seen before is not about these records.
-    connection.execute("drop table heads")
-    connection.execute("drop table known")
-    yield News(request.records, has_heads=False)
+    yield _without_heads(connection, request)
+
+
+def confirmed(connection: Connection, request: LoadRequest, found: News, read: Path) -> News:
+    """The same once a file was read; without heads if that was the spool's own, and no longer the one they are of."""
+    if found.has_heads and read == request.records and _identity(request.records) != found.spool:
+        return _without_heads(connection, request)
+    return found
 
 
 def find_known(connection: Connection, request: LoadRequest, database: str, rows: str) -> None:
@@ -93,6 +100,13 @@ def is_known(request: LoadRequest) -> str:
     if "version" in core_tables(request.entity)[0].column_names:
         held, staged = f"({held}, held.version)", f"({staged}, staged.version)"
     return f"{held} {'>' if request.anew else '>='} {staged}"
+
+
+def _without_heads(connection: Connection, request: LoadRequest) -> News:
+    """Another process has put a new pull in the spool's place: what was seen before is not about its records."""
+    connection.execute("drop table heads")
+    connection.execute("drop table known")
+    return News(request.records, _identity(request.records))
 
 
 def _may_be_known(connection: Connection, request: LoadRequest) -> bool:
@@ -163,6 +177,6 @@ def _temporary_folder(connection: Connection) -> Path:
     return Path(folder)
 
 
-def _identity(file: Path) -> tuple[int, int, int]:
+def _identity(file: Path) -> _Identity:
     told = file.stat()
     return told.st_ino, told.st_size, told.st_mtime_ns

@@ -19,7 +19,7 @@ import duckdb
 from engage_pipelines.connector import Entity
 from engage_pipelines.model import Table
 from engage_pipelines.warehouse.database import Connection, bare, count_of, quoted, register_currencies, set_variables
-from engage_pipelines.warehouse.known import News, find_known, is_known, news
+from engage_pipelines.warehouse.known import News, confirmed, find_known, is_known, news
 from engage_pipelines.warehouse.load_notes import (
     LARGEST_RECORD,
     LARGEST_USUAL_RECORD,
@@ -37,7 +37,8 @@ def stage(connection: Connection, request: LoadRequest, database: str) -> int:
     """
     _prepare(connection, request)
     with news(connection, request, database) as found:
-        _read_records(connection, request, found.file)
+        read = _read_records(connection, request, found.file)
+    found = confirmed(connection, request, found, read)
     records = _note_what_landed(connection, request, found)
     _keep_the_newest(connection, request.entity)
     _run_checks(connection, request)
@@ -64,7 +65,8 @@ def _prepare(connection: Connection, request: LoadRequest) -> None:
     connection.execute("create temp table quarantined (record_id varchar, reason varchar)")
 
 
-def _read_records(connection: Connection, request: LoadRequest, file: Path) -> None:
+def _read_records(connection: Connection, request: LoadRequest, file: Path) -> Path:
+    """Read a file into `pulled`; gives which one it was in the end."""
     structure = json.loads((request.folder / request.entity.structure).read_text())
     try:
         connection.execute(
@@ -75,6 +77,8 @@ def _read_records(connection: Connection, request: LoadRequest, file: Path) -> N
     except duckdb.InvalidInputException:
         # All of the spool: what has no id is called by its line there.
         _read_one_by_one(connection, structure, request.records)
+        return request.records
+    return file
 
 
 def _read_one_by_one(connection: Connection, structure: dict[str, Any], file: Path) -> None:

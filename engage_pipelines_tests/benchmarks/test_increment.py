@@ -126,4 +126,9 @@ def test_a_slow_night_misses_its_target_and_says_what_the_warehouse_has_to_do_wi
     measured.append(_night("what the night touches", 20_000, 3.3))
     of_seconds, of_growth = increment.targets(measured)
     assert of_seconds[2:] == ["4.50 s", "**no**", "1.2 s of it for the warehouse's size"]
-    assert of_growth[1:4] == ["<= 25.0x", "6.0x; 0.78, 0.47 s per 10,000 more", "yes"]
+    assert of_growth == [
+        "increments of 4,000, 20,000, 100,000 new orders: seconds per 10,000 more", "no more than before",
+        "0.78, 0.47 s", "yes", "",
+    ]  # fmt: skip
+    measured[2] = _night("two years", 100_000, 20.0)
+    assert increment.targets(measured)[1][2:4] == ["0.78, 0.97 s", "**no**"]
