@@ -46,7 +46,7 @@ def test_of_a_window_that_was_loaded_before_only_what_is_new_is_read(till: Loade
     assert (ids_in(lines), has_heads) == (["O2", "O4"], True)
 
 
-@pytest.mark.parametrize("days", [-1, 1])
+@pytest.mark.parametrize("days", [-2, -1, 1, 2])
 def test_a_window_that_comes_for_the_first_time_is_read_without_asking(till: Loader, days: int) -> None:
     till.load(order("O1"))
     beside = Window(DAY.start + timedelta(days=days), DAY.end + timedelta(days=days))
