@@ -25,8 +25,8 @@ _SECOND_RUN_SECONDS = 2
 def rows(plan: Plan) -> Iterator[Row]:
     """Both batches at every latency, then under the limit."""
     for batch, in_flight in _BATCHES:
-        for delay in _latencies(plan, batch):
-            yield from _deliveries(plan, batch, in_flight, delay)
+        for delay, rounds in _latencies(plan, batch):
+            yield from _deliveries(rounds, batch, in_flight, delay)
     yield from _deliveries(plan, *_BATCHES[0], 0.05, rate=_CALLS_A_SECOND)
 
 
@@ -36,11 +36,13 @@ def _deliveries(plan: Plan, batch: int, in_flight: int, delay: float, *, rate: i
     yield from side_by_side(plan, "deliver under a limit" if rate else "deliver", list(DELIVERERS), once, setting)
 
 
-def _latencies(plan: Plan, batch: int) -> tuple[float, ...]:
-    if plan.is_quick:
-        return _LATENCIES[1:2]
-    # A thousand calls one after the other, each of 150 ms: drt alone takes three minutes for that.
-    return _LATENCIES if plan.is_large or batch == _BATCHES[0][0] else _LATENCIES[:2]
+def _latencies(plan: Plan, batch: int) -> Iterator[tuple[float, Plan]]:
+    for delay in _LATENCIES[1:2] if plan.is_quick else _LATENCIES:
+        if batch == _BATCHES[0][0] or delay < _LATENCIES[-1]:
+            yield delay, plan
+        elif plan.is_large:
+            # A thousand calls one after the other, each of 150 ms: drt alone takes three minutes for that.
+            yield delay, plan.once()
 
 
 def _deliver(plan: Plan, batch: int, in_flight: int, delay: float, who: str, *, rate: int = 0) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from engage_pipelines.errors import ConfigError
 from engage_pipelines.http_client import VendorClient
-from engage_pipelines.sandbox.process import start_sandbox_process
+from engage_pipelines.sandbox.process import SandboxProcess, start_sandbox_process
 from engage_pipelines.settings import CONFIG_VARIABLE, set_environment
 
 # The stand-ins know these keys and nobody else does: they open nothing.
@@ -87,19 +90,44 @@ def running_world(data: Path, shop: Shop, *, on_filling: Callable[[int, int], No
     """Start the stand-ins over `data/demo` and write the settings that point at them.
 
     The same folder gives the same world, so a second run meets what the first one left.
+
+    Raises:
+        ConfigError: another process runs a world in this folder.
     """
     folder = data / "demo"
-    _forget_other_shop(data, folder, shop)
-    with start_sandbox_process(
-        folder / "sandbox", port=_known_port(folder), shop=shop.kind, receipts=shop.receipts or 1,
-        retail_parquet=shop.parquet, progress=on_filling,
-    ) as sandbox:  # fmt: skip
+    with _alone_in(data), _stand_ins(data, folder, shop, on_filling) as sandbox:
         world = World(folder, folder / "engage.toml", sandbox.url)
         (folder / "port").write_text(sandbox.url.rsplit(":", 1)[1])
         (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in _KEYS.items()))
         world.config.write_text(_settings(world, shop))
         set_environment(**{CONFIG_VARIABLE: str(world.config)})
         yield world
+
+
+@contextmanager
+def _alone_in(data: Path) -> Iterator[None]:
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        # Beside the folder, which goes when another shop comes.
+        with FileLock(data / "demo.lock", timeout=0):
+            yield
+    except Timeout:
+        raise ConfigError(
+            f"{data / 'demo'} is in use by another `engage demo`, `engage dev` or `engage sandbox`: "
+            "stop that one, or choose another folder with --data (DATA=<folder> with make)"
+        ) from None
+
+
+@contextmanager
+def _stand_ins(
+    data: Path, folder: Path, shop: Shop, on_filling: Callable[[int, int], None]
+) -> Iterator[SandboxProcess]:
+    _forget_other_shop(data, folder, shop)
+    with start_sandbox_process(
+        folder / "sandbox", port=_known_port(folder), shop=shop.kind, receipts=shop.receipts or 1,
+        retail_parquet=shop.parquet, progress=on_filling,
+    ) as sandbox:  # fmt: skip
+        yield sandbox
 
 
 def prepare_instance(data: Path, project: Path) -> None:
@@ -121,8 +149,17 @@ def _forget_other_shop(data: Path, folder: Path, shop: Shop) -> None:
 
 
 def _known_port(folder: Path) -> int:
+    """The port of the last time, 0 (any) the first time or if another program has taken it since."""
     file = folder / "port"
-    return int(file.read_text()) if file.exists() else 0
+    port = int(file.read_text()) if file.exists() else 0
+    with socket.socket() as probe:
+        # As the server itself asks for it: what has just closed does not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port
 
 
 def _settings(world: World, shop: Shop) -> str:

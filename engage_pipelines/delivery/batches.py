@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engage_pipelines.connector import BatchLimits
 
 Counts = npt.NDArray[np.int64]
+Range = tuple[int, int]
+# Rows that are taken out of Arrow together.
+_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class PlannedBatch:
         return replace(part, in_doubt=self.in_doubt, changed_to=self.changed_to)
 
 
-def cut(sizes: Counts, weights: Counts, limits: BatchLimits) -> list[tuple[int, int]]:
+def cut(sizes: Counts, weights: Counts, limits: BatchLimits) -> list[Range]:
     """Cut rows into consecutive `[start, end)` ranges, each as full as the limits allow.
 
     A row that alone is over a limit gets a range of its own: the vendor then says what is wrong with it.
@@ -91,19 +94,20 @@ def minimal_calls(plan: Path, limits: BatchLimits) -> int:
 
 
 def cut_batches(plan: Path, limits: BatchLimits) -> Iterator[PlannedBatch]:
-    """Read a plan piece by piece and yield its batches in order; memory holds one piece and one batch."""
+    """Read a plan piece by piece and yield its batches in order.
+
+    Memory holds one piece, and of that a thousand records, or one batch if that has more, as texts.
+    """
     rest: pa.Table | None = None
     for piece in pq.ParquetFile(plan).iter_batches(batch_size=4096):
         rows = pa.Table.from_batches([piece])
         rows = pa.concat_tables([rest, rows]).combine_chunks() if rest is not None else rows
         ranges = cut(*_measures(rows), limits)
         # The last range may still grow with the next piece.
-        for start, end in ranges[:-1]:
-            yield _planned(rows.slice(start, end - start))
+        yield from _planned(rows, ranges[:-1])
         rest = rows.slice(ranges[-1][0]) if ranges else None
     if rest is not None and rest.num_rows:
-        for start, end in cut(*_measures(rest), limits):
-            yield _planned(rest.slice(start, end - start))
+        yield from _planned(rest, cut(*_measures(rest), limits))
 
 
 def _measures(rows: pa.Table) -> tuple[Counts, Counts]:
@@ -111,14 +115,34 @@ def _measures(rows: pa.Table) -> tuple[Counts, Counts]:
     return sizes, weights
 
 
-def _planned(rows: pa.Table) -> PlannedBatch:
-    # As bytes from the start: decoding texts and encoding them again would take longer than all the rest here.
-    payloads = tuple(rows["payload"].cast(pa.binary()).to_pylist())
-    in_doubt = frozenset(rows.filter(rows["is_in_doubt"])["record_key"].to_pylist())
-    changed = rows.filter(pc.is_valid(rows["changed_to"]))
-    changed_to = dict(zip(changed["record_key"].to_pylist(), changed["changed_to"].to_pylist(), strict=True))
-    keys, hashes = (tuple(rows[name].to_pylist()) for name in ("record_key", "payload_hash"))
-    return replace(_batch(keys, hashes, payloads), in_doubt=in_doubt, changed_to=changed_to, rows=rows)
+def _planned(rows: pa.Table, ranges: Sequence[Range]) -> Iterator[PlannedBatch]:
+    for span in _spans(ranges):
+        first = span[0][0]
+        part = rows.slice(first, span[-1][1] - first)
+        keys, hashes, changes = (part[name].to_pylist() for name in ("record_key", "payload_hash", "changed_to"))
+        # As bytes from the start: decoding texts and encoding them again would take longer than all the rest here.
+        payloads = part["payload"].cast(pa.binary()).to_pylist()
+        doubts = part["is_in_doubt"].to_pylist()
+        for start, end in span:
+            own = slice(start - first, end - first)
+            changed = ((key, change) for key, change in zip(keys[own], changes[own], strict=True) if change is not None)
+            yield replace(
+                _batch(tuple(keys[own]), tuple(hashes[own]), tuple(payloads[own])),
+                in_doubt=frozenset(itertools.compress(keys[own], doubts[own])), changed_to=dict(changed),
+                rows=rows.slice(start, end - start),
+            )  # fmt: skip
+
+
+def _spans(ranges: Sequence[Range]) -> Iterator[list[Range]]:
+    """Neighbouring ranges, as many as make some thousand rows: taking columns apart costs as much for one row."""
+    span: list[Range] = []
+    for each in ranges:
+        span.append(each)
+        if each[1] - span[0][0] >= _AT_ONCE:
+            yield span
+            span = []
+    if span:
+        yield span
 
 
 def _batch(keys: tuple[str, ...], hashes: tuple[str, ...], payloads: tuple[bytes, ...]) -> PlannedBatch:

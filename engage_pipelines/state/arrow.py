@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import sqlalchemy as sa
@@ -17,12 +18,18 @@ _CHUNK = 1_000
 
 
 def read_arrow(engine: sa.Engine, query: Any, names: Sequence[str]) -> pa.Table:
-    """Read the rows of a small query; the columns' types follow from how they are named."""
-    schema = _schema(names)
+    """Read the rows of a query that fit into memory; the columns' types follow from how they are named."""
+    # The database gives each column as one text: row by row every row would have to wait for the interpreter, which
+    # other threads want too.
+    gather = sa.func.json_agg if engine.dialect.name == "postgresql" else sa.func.json_group_array
+    rows = query.subquery().c
     with engine.connect() as connection:
-        rows = connection.execute(query).all()
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return pa.table([pa.array(c, field.type) for field, c in zip(schema, columns, strict=True)], schema=schema)
+        found = connection.execute(sa.select(*(sa.cast(gather(rows[name]), sa.Text) for name in names))).one()
+    # Postgres gives nothing at all for no rows.
+    columns = [msgspec.json.decode(text) if text else [] for text in found]
+    texts = _texts(names)
+    read = pa.table([pa.array(c, field.type) for field, c in zip(texts, columns, strict=True)], schema=texts)
+    return read.cast(_schema(names))
 
 
 @contextmanager
@@ -31,8 +38,7 @@ def stream_arrow(engine: sa.Engine, query: Any, names: Sequence[str]) -> Iterato
 
     Nothing of the query may come from outside: its values are written into its text.
     """
-    # Moments are texts in both databases, and are read as such; they become moments here.
-    texts = pa.schema([(name, pa.string() if name.endswith("_at") else _type(name)) for name in names])
+    texts = _texts(names)
     sql = str(query.compile(engine, compile_kwargs={"literal_binds": True}))
     opened = _from_postgres if engine.dialect.name == "postgresql" else _from_sqlite
     with opened(engine, sql, texts) as batches:
@@ -111,6 +117,11 @@ class _Worker(threading.Thread):
     def raise_error(self) -> None:
         if self._error is not None:
             raise self._error
+
+
+def _texts(names: Sequence[str]) -> pa.Schema:
+    # Moments are texts in both databases, and are read as such; then they become moments.
+    return pa.schema([(name, pa.string() if name.endswith("_at") else _type(name)) for name in names])
 
 
 def _schema(names: Sequence[str]) -> pa.Schema:

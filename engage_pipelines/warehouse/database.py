@@ -121,8 +121,11 @@ class Warehouse:
                 f"attach {quoted(path)} as {name} (storage_version '{STORAGE_VERSION}', row_group_size {_ROW_GROUP})"
             )
         if not self._is_prepared:
-            _migrate(connection, "warehouse", TABLES, with_personal=False)
-            _migrate(connection, "private", tuple(t for t in TABLES if t.is_personal), with_personal=True)
+            # Each file in one transaction: a new one has a hundred statements, and each would wait for the disk.
+            with all_or_nothing(connection):
+                _migrate(connection, "warehouse", TABLES, with_personal=False)
+            with all_or_nothing(connection):
+                _migrate(connection, "private", tuple(t for t in TABLES if t.is_personal), with_personal=True)
             self._is_prepared = True
         for schema in sorted({table.schema for table in TABLES}):
             connection.execute(f"create schema {schema}")
