@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -114,20 +113,14 @@ def _is_being_written(part: Path) -> bool:
 
 def _write_pages(file: Path, pages: Iterable[Sequence[bytes]]) -> tuple[int, int, int]:
     page_count = record_count = size = 0
-    # A page is put together and compressed while the next one is asked for.
-    with pa.CompressedOutputStream(str(file), "zstd") as stream, ThreadPoolExecutor(1, "spool") as writer:
-        behind: Future[int] | None = None
+    with pa.CompressedOutputStream(str(file), "zstd") as stream:
         for records in pages:
-            size += behind.result() if behind else 0
-            behind = writer.submit(_write_page, stream, records)
+            for chunk in _lines(records):
+                stream.write(chunk)
+                size += len(chunk)
             page_count += 1
             record_count += len(records)
-        size += behind.result() if behind else 0
     return page_count, record_count, size
-
-
-def _write_page(stream: pa.CompressedOutputStream, records: Sequence[bytes]) -> int:
-    return sum(stream.write(chunk) or len(chunk) for chunk in _lines(records))
 
 
 def _lines(records: Sequence[bytes]) -> Iterator[bytes]:
