@@ -94,7 +94,8 @@ def targets(measured: list[Row]) -> list[list[str]]:
         lines.append(
             tables.target(
                 f"growth, {2 * full[0]['rows']:,} to {2 * full[-1]['rows']:,} lines: peak memory", f"<= {_MEMORY}x",
-                f"{ratio:.2f}x", ratio <= _MEMORY, "up and down with what windows meet; beyond that not explained yet",
+                f"{ratio:.2f}x", ratio <= _MEMORY,
+                "the search for keys fills DuckDB's share with them; the rest is not explained yet",
             )
         )  # fmt: skip
     return lines
