@@ -46,8 +46,8 @@ def write_plan(file: Path, records: list[tuple[int, int]], row_group: int = 4096
         "record_key": pa.array(keys, pa.string()),
         "payload": pa.array(["é" * (s // 2) + "x" * (s % 2) for s, _ in records], pa.string()),
         "payload_hash": pa.array([f"h-{key}" for key in keys], pa.string()),
-        "is_in_doubt": pa.array([False] * len(keys), pa.bool_()),
-        "changed_to": pa.nulls(len(keys), pa.string()),
+        "is_in_doubt": pa.array([n % 7 == 3 for n in range(len(keys))], pa.bool_()),
+        "changed_to": pa.array([f"new-{key}" if n % 11 == 5 else None for n, key in enumerate(keys)], pa.string()),
         "weight": pa.array([w for _, w in records], pa.int32()),
         "byte_count": pa.array([s for s, _ in records], pa.int64()),
     })  # fmt: skip
@@ -137,3 +137,17 @@ def test_a_batch_has_the_same_name_whenever_it_is_cut_again_and_its_parts_have_o
     assert (left.keys + right.keys, left.payloads + right.payloads) == (first.keys, first.payloads)
     assert len({first.id, left.id, right.id}) == 3
     assert first.table().column_names == ["record_key", "payload"]
+
+
+@pytest.mark.parametrize("items", [1, 3, 700, 1500, 5000])
+def test_each_batch_has_what_is_its_own(items: int, tmp_path: Path) -> None:
+    # More than are taken out of a plan together, and more than one piece of it.
+    plan = write_plan(tmp_path / "plan.parquet", [(5, 1)] * 5200)
+    batches = list(cut_batches(plan, BatchLimits(items=items, bytes=10**9)))
+    assert sum(len(batch.keys) for batch in batches) == 5200
+    for batch in batches:
+        numbers = [int(key[1:]) for key in batch.keys]
+        assert batch.hashes == tuple(f"h-{key}" for key in batch.keys)
+        assert batch.in_doubt == {f"k{n:06}" for n in numbers if n % 7 == 3}
+        assert batch.changed_to == {f"k{n:06}": f"new-k{n:06}" for n in numbers if n % 11 == 5}
+        assert batch.table()["record_key"].to_pylist() == list(batch.keys)

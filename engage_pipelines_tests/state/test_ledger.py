@@ -212,6 +212,15 @@ def test_a_batch_of_one_outcome_for_all_settles_its_own_records_only(ledger: Led
     assert (row(engine, "k3")["state"], row(engine, "k3")["vendor_code"]) == ("rejected", "E1")
 
 
+def test_what_is_asked_for_comes_back_as_it_was_whatever_is_in_a_key(ledger: Ledger) -> None:
+    strange = ['quote"', "back\\slash", "line\nbreak", "\u00e9\U0001f600", '["k1",', "null", ""]
+    settle(ledger, "delivered", begin(ledger, *strange))
+    settle(ledger, "rejected", begin(ledger, "refused", batch="b2"))
+    rows = ledger.known(*AIQ, [*strange, "refused"]).to_pylist()
+    found = {row["record_key"]: (row["state"], row["delivered_hash"], row["correction_count"]) for row in rows}
+    assert found == {**dict.fromkeys(strange, ("delivered", "h1", 0)), "refused": ("rejected", None, 0)}
+
+
 def test_some_records_can_be_asked_for_and_those_that_are_not_settled(ledger: Ledger) -> None:
     settle(ledger, "delivered", begin(ledger, *(f"k{n}" for n in range(2990))))
     settle(ledger, "rejected", begin(ledger, "k2999", batch="b2"))
