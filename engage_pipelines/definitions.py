@@ -10,6 +10,7 @@ import dagster as dg
 from engage_pipelines.model import CORE_TABLES
 from engage_pipelines.operations import Desk
 from engage_pipelines.orchestration import assets, checks, jobs
+from engage_pipelines.orchestration.side_by_side import side_by_side_executor
 from engage_pipelines.settings import Settings, settings_or_defaults
 
 
@@ -40,8 +41,8 @@ def build_defs(settings: Settings | None = None, *, desk: Desk | None = None) ->
         ],
         jobs=[nightly, *([history] if any(stream.history for _, stream in streams) else [])],
         schedules=[jobs.nightly_schedule(desk, nightly)],
-        # Steps are few and large; a process each would cost seconds and bring nothing.
-        executor=dg.in_process_executor,
+        # Steps are few and large, and wait for vendors: threads of one process.
+        executor=side_by_side_executor,
     )
 
 

@@ -14,6 +14,7 @@ from engage_pipelines.definitions import build_defs
 from engage_pipelines.destinations import DESTINATIONS
 from engage_pipelines.model import CORE_TABLES
 from engage_pipelines.operations import Desk
+from engage_pipelines.orchestration.side_by_side import side_by_side_executor
 from engage_pipelines.settings import Settings
 from engage_pipelines.sources import SOURCES
 from engage_pipelines_tests.installation import desk_of
@@ -122,8 +123,10 @@ def test_each_writer_and_each_platform_has_a_pool_of_its_own(definitions: dg.Def
             assert pools[f"{destination.name}/{stream.name}"] == {f"destination_{destination.name}"}
 
 
-def test_steps_run_in_the_process_of_the_run(definitions: dg.Definitions) -> None:
-    assert definitions.executor is dg.in_process_executor
+def test_steps_run_side_by_side_in_the_process_of_the_run(definitions: dg.Definitions) -> None:
+    assert definitions.executor is side_by_side_executor
+    for job in ("nightly", "history"):
+        assert definitions.resolve_job_def(job).executor_def is side_by_side_executor
 
 
 def test_the_nightly_job_has_everything_but_history(definitions: dg.Definitions) -> None:

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import PRIORITY_TAG
 
 from engage_pipelines.connector import Destination, Entity, Source, Stream
 from engage_pipelines.model import TABLE_BY_NAME
@@ -104,6 +105,8 @@ def delivery_asset(desk: Desk, destination: Destination, stream: Stream) -> dg.A
         backfill_policy=_ONE_RUN if stream.windowed else None,
         deps=[["core", stream.selects], *([destination.name, name] for name in stream.after)],
         pool=f"destination_{destination.name}",
+        # Before the checks that could begin at the same moment: the sooner a platform is waited for, the better.
+        op_tags={PRIORITY_TAG: "1"},
         # A preview makes nothing, so nothing after it runs.
         output_required=False,
     )

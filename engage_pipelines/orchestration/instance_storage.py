@@ -10,6 +10,7 @@ It leans on Dagster's own storage classes; `test_instance_storage` notices when 
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -44,15 +45,18 @@ class BurstEventLogStorage(SqliteEventLogStorage):
         self._held = {}
         self._engines = OrderedDict()
         super().__init__(base_dir)
+        # The parent's own admits one connection at a time; in a burst two are open together, of one thread.
+        self._db_lock = threading.RLock()  # type: ignore[assignment]
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Any]:
-        held = self._held.get(shard)
-        if held is not None:
-            yield held
-            return
-        with self._db_lock, self._engine(shard).begin() as connection:
-            yield connection
+        with self._db_lock:
+            held = self._held.get(shard)
+            if held is not None:
+                yield held
+                return
+            with self._engine(shard).begin() as connection:
+                yield connection
 
     def _engine(self, shard: str) -> Any:
         """The open file of a run or of the index; the one that was not used for longest makes room for it."""
@@ -86,12 +90,8 @@ class BurstEventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def burst(self, run_id: str) -> Iterator[None]:
-        """Write everything inside in one transaction per file; an error undoes it."""
-        with ExitStack() as stack:
-            # The parent's lock covers one connection at a time; here both are open together.
-            lock, self._db_lock = self._db_lock, _NoLock()  # type: ignore[assignment]
-            stack.enter_context(lock)
-            stack.callback(setattr, self, "_db_lock", lock)
+        """Write everything inside in one transaction per file; an error undoes it. Other threads wait."""
+        with self._db_lock, ExitStack() as stack:
             stack.callback(self._held.clear)
             for shard in (run_id, INDEX_SHARD_NAME):
                 connection = stack.enter_context(self._engine(shard).begin())
@@ -104,8 +104,8 @@ class BurstEventLogStorage(SqliteEventLogStorage):
         for event in events:
             by_run.setdefault(event.run_id, []).append(event)
         for run_id, some in by_run.items():
-            # Whoever has begun a burst ends it.
-            with nullcontext() if self._held else self.burst(run_id):
+            # Whoever has begun a burst ends it; one of another thread has ended once the lock is there.
+            with self._db_lock, nullcontext() if self._held else self.burst(run_id):
                 self._store_together(run_id, some)
 
     def _store_asset_check_evaluation_planned(self, event: dg.EventLogEntry, event_id: int | None) -> None:
@@ -165,13 +165,3 @@ class InstanceStorage(DagsterSqliteStorage):
 
 def _is_asset_event(event: dg.EventLogEntry) -> bool:
     return event.is_dagster_event and event.dagster_event_type in ASSET_EVENTS
-
-
-class _NoLock:
-    """Stands in for the storage's lock while a burst holds the real one."""
-
-    def __enter__(self) -> None:
-        """Nothing to take."""
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to give back."""

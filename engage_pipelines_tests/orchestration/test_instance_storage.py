@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +134,24 @@ def test_a_burst_that_fails_leaves_nothing_and_the_next_one_works(burst: BurstEv
         burst.store_event(_event(KEY, DAYS[1]))
     burst.store_event(_event(KEY, DAYS[2]))
     assert burst.get_materialized_partitions(KEY) == {DAYS[1], DAYS[2]}
+
+
+def test_another_thread_waits_for_the_end_of_a_burst_and_has_no_part_in_it(burst: BurstEventLogStorage) -> None:
+    other = threading.Thread(target=lambda: burst.store_event(_event(KEY, DAYS[1], number=1)))
+
+    def fail() -> None:
+        with burst.burst("run-1"):
+            burst.store_event(_event(KEY, DAYS[0]))
+            other.start()
+            # It cannot end before the burst does.
+            other.join(0.2)
+            assert other.is_alive()
+            raise RuntimeError("made up")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    other.join()
+    assert burst.get_materialized_partitions(KEY) == {DAYS[1]}
 
 
 def test_a_burst_of_years_takes_seconds(burst: BurstEventLogStorage) -> None:
