@@ -117,7 +117,7 @@ def test_each_writer_and_each_platform_has_a_pool_of_its_own(definitions: dg.Def
     graph = definitions.resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
     assert pools["core/transactions"] == pools["core/products"] == pools["ops/published"] == {"warehouse"}
-    assert pools["raw/square__orders"] == {"source_square"}
+    assert pools["raw/square__orders"] == {"source_square_orders"}
     for destination in DESTINATIONS:
         for stream in destination.streams:
             assert pools[f"{destination.name}/{stream.name}"] == {f"destination_{destination.name}"}

@@ -30,6 +30,7 @@ from engage_pipelines.http_client.retries import (
     is_throttled,
     retry_after_seconds,
 )
+from engage_pipelines.http_client.slots import Slots
 
 _LOG = logging.getLogger(__name__)
 # httpx tells every address at INFO, query and all: e-mail addresses and keys would be in the log.
@@ -97,7 +98,7 @@ class VendorClient:
         self._monotonic = monotonic
         self._now = now
         self._key_worked = False
-        self._slots = threading.BoundedSemaphore(self.limits.in_flight)
+        self._slots = Slots(self.limits.in_flight, file=self.limits.shared, sleep=sleep)
         self._count = threading.Lock()
         self._http = httpx.Client(
             base_url=base_url.rstrip("/") + "/",
@@ -188,7 +189,7 @@ class VendorClient:
             self._wait_or_give_up(call, tried)
 
     def _try_once(self, call: Call, request: httpx.Request) -> Tried:
-        with self._slots:
+        with self._slots.one():
             was_probe, departure = self._wait_to_leave(request)
             request.extensions["trace"] = self._telling_the_pacer(departure)
             with self._count:

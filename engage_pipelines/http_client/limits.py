@@ -46,8 +46,8 @@ class Limits:
 
     Attributes:
         rates: all of them hold at any time.
-        in_flight: requests under way at once, per process.
-        shared: file by which all processes of this account keep the rates, pauses and outages together;
+        in_flight: requests under way at once.
+        shared: file by which all processes of this account keep all of it, pauses and outages together;
             None: this client alone.
     """
 

@@ -38,7 +38,8 @@ def raw_asset(desk: Desk, source: Source, entity: Entity) -> dg.AssetsDefinition
         description=f"{entity.name.replace('_', ' ').capitalize()} of {source.name}, as the till sent them.",
         partitions_def=daily(desk) if entity.windowed else None,
         backfill_policy=_ONE_RUN if entity.windowed else None,
-        pool=f"source_{source.name}",
+        # The till's limits hold for all its pulls together, whoever makes them; two of the same would do it twice.
+        pool=f"source_{source.name}_{entity.name}",
     )
     def pulled(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         with as_dagster_failure():

@@ -219,7 +219,7 @@ def test_threads_and_processes_count_together(vendor: Open) -> None:
 
 def test_exactly_one_request_goes_as_a_probe(vendor: Open) -> None:
     account = vendor(DOWN, well_at=200.0)
-    clients = [account.client() for _ in range(2)]
+    clients = [account.client(in_flight=8) for _ in range(2)]
     answers: list[int] = []
 
     def call(client: VendorClient) -> None:
