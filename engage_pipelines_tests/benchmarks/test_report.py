@@ -47,6 +47,11 @@ def test_memory_that_grows_with_the_orders_misses_its_target() -> None:
     assert [line[1:4] for line in pull.targets(rows)][-1] == ["<= 1.1x", "1.20x", "**no**"]
 
 
+def test_memory_is_judged_at_the_latency_that_needs_most() -> None:
+    rows = [pulled("engage_pipelines", 1.0), pulled("engage_pipelines", 1.0, latency_ms=150.0, peak_mb=401.0)]
+    assert [line[1:4] for line in pull.targets(rows)] == [["<= 400 MB", "401 MB", "**no**"]]
+
+
 def test_every_measure_has_a_page_and_targets_before_anything_was_measured() -> None:
     for measure in MEASURES.values():
         assert measure.targets([]) == []

@@ -9,6 +9,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
 
 from engage_pipelines.definitions import build_defs
 from engage_pipelines.ingest import Spool
@@ -19,6 +21,7 @@ from engage_pipelines_tests import small_shop
 from engage_pipelines_tests.installation import KEYS, calls_of, desk_of, pull_and_load, put, rows
 from engage_pipelines_tests.small_shop import DAYS
 
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 WEEK = ["2024-03-28", "2024-03-29", "2024-03-30", "2024-03-31", "2024-04-01", "2024-04-02", "2024-04-03"]
 RAW = [
     ("raw", f"square__{name}")
@@ -69,6 +72,26 @@ def test_a_week_in_one_run_notes_each_day_of_each_table(
 
     again = runner.run_days("nightly", DAYS, [("aiq", "sales"), ("voyado", "receipts")])
     assert again["aiq/sales"]["calls"] == again["voyado/receipts"]["calls"] == 0
+
+
+def test_a_week_side_by_side_is_the_same_and_stays_within_each_accounts_limits(
+    desk: Desk, instance: dg.DagsterInstance, sandbox: Sandbox
+) -> None:
+    job = build_defs(desk=desk).resolve_job_def("nightly")
+    tags = {"dagster/asset_partition_range_start": WEEK[0], "dagster/asset_partition_range_end": WEEK[-1]}
+    run = instance.create_run_for_job(job, tags=tags, run_config=_QUIET)
+    execute_run(InMemoryJob(job), run, instance)
+    steps = [(step.step_key, step.status.value) for step in instance.get_run_step_stats(run.run_id)]
+    assert len(steps) > 30
+    assert [key for key, status in steps if status != "SUCCESS"] == []
+    for path in CORE[3:]:
+        assert _days(instance, *path) == WEEK
+    held = sandbox.stand_ins["aiq"].report()
+    assert (held["sales"], held["duplicate_sales_received"]) == (small_shop.RECEIPTS - 2 + 1, 0)
+    assert sandbox.stand_ins["voyado"].report()["receipts_by_channel"] == {"api": 9}
+    # Seven pulls of one till at once, and still no more requests than its account allows.
+    for vendor, in_flight in {"square": 2, "aiq": 2, "crmcom": 2, "voyado": 2}.items():
+        assert 0 < sandbox.frames[vendor].most_in_flight <= in_flight
 
 
 def test_days_are_shaped_anew_by_a_tag_and_left_alone_without_it(loaded: Desk, instance: dg.DagsterInstance) -> None:
