@@ -158,10 +158,17 @@ class _Peak:
 def _family(pid: int) -> list[int]:
     found, at = [pid], 0
     while at < len(found):
-        for task in Path(f"/proc/{found[at]}/task").glob("*/children"):
-            found += map(int, _read(task).split())
+        found += _children(found[at])
         at += 1
     return found
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    # A listing of its own, as one that ends between two looks of a search would end the search with an error.
+    with suppress(OSError):
+        return [int(child) for task in tasks.iterdir() for child in _read(task / "children").split()]
+    return []
 
 
 def _memory_of(pids: list[int]) -> int:
