@@ -32,8 +32,8 @@ class ProcessLock:
         """Let it go."""
         self.release()
 
-    def is_taken(self) -> bool:
-        """Take it if nobody has it; False if somebody does."""
+    def take_if_free(self) -> bool:
+        """Take it, if nobody has it; True if it is ours now."""
         self._be_ours()
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -28,15 +28,16 @@ class Slots:
     def __init__(self, most: int, *, file: Path | None = None, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
         self._threads = threading.BoundedSemaphore(most)
-        self._shared = [ProcessLock(file.with_suffix(f".slot{n}")) for n in range(most)] if file else []
+        self._is_shared = file is not None
         # Those that this client does not use; another one may.
-        self._unused, self._lock = deque(self._shared), threading.Lock()
+        self._unused = deque(ProcessLock(file.with_suffix(f".slot{n}")) for n in range(most)) if file else deque()
+        self._lock = threading.Lock()
 
     @contextmanager
     def one(self) -> Iterator[None]:
         """Wait for a slot and hold it."""
         with self._threads:
-            slot = self._take() if self._shared else None
+            slot = self._take() if self._is_shared else None
             try:
                 yield
             finally:
@@ -53,7 +54,7 @@ class Slots:
     def _first_free(self) -> ProcessLock | None:
         with self._lock:
             for slot in list(self._unused):
-                if slot.is_taken():
+                if slot.take_if_free():
                     self._unused.remove(slot)
                     return slot
         return None

@@ -103,8 +103,11 @@ def _run(job_context: Any, execution_plan: Any, *, most: int) -> Iterator[Dagste
                 step_dependency_config=job_context.step_dependency_config,
             )
         )  # fmt: skip
-        yield from _captured(job_context, execution_plan, stack)
-        yield from _drive(job_context, active, stack.enter_context(_crew()))
+        captured = stack.enter_context(ExitStack())
+        yield from _told(job_context, _capture(job_context, execution_plan, captured))
+        with _crew() as crew:
+            yield from _drive(job_context, active, crew)
+        yield from _told(job_context, _release(captured))
 
 
 def _drive(job_context: Any, active: Any, crew: _Crew) -> Iterator[DagsterEvent]:
@@ -138,14 +141,24 @@ def _begin_more(job_context: Any, active: Any, crew: _Crew) -> Iterator[DagsterE
     yield from active.concurrency_event_iterator(job_context)
 
 
-def _captured(job_context: Any, execution_plan: Any, stack: ExitStack) -> Iterator[DagsterEvent]:
+def _capture(job_context: Any, execution_plan: Any, captured: ExitStack) -> Iterator[DagsterEvent]:
     """From now on what the process prints is in the run's log; the steps share one."""
     keys = [step.key for step in execution_plan.get_steps_to_execute_in_topo_order()]
     manager = job_context.instance.compute_log_manager
     log_key = manager.build_log_key_for_run(job_context.run_id, create_compute_log_file_key())  # type: ignore[no-untyped-call]
+    yield DagsterEvent.capture_logs(job_context, keys, log_key, captured.enter_context(manager.capture_logs(log_key)))
+
+
+def _release(captured: ExitStack) -> Iterator[DagsterEvent]:
+    captured.close()
+    yield from ()
+
+
+def _told(job_context: Any, keeping: Iterator[DagsterEvent]) -> Iterator[DagsterEvent]:
+    """What is said while a log is opened or closed; a run does not fail because what it prints cannot be kept."""
     try:
-        yield DagsterEvent.capture_logs(job_context, keys, log_key, stack.enter_context(manager.capture_logs(log_key)))
-    except OSError:
+        yield from keeping
+    except Exception:  # noqa: BLE001 - whatever a log's storage may raise
         problem = EngineEventData(error=serializable_error_info_from_exc_info(sys.exc_info()))
         yield DagsterEvent.engine_event(job_context, "What the steps print cannot be kept", problem)
 

@@ -59,8 +59,13 @@ def test_accounts_do_not_share_theirs(tmp_path: Path) -> None:
 
 def test_slots_without_a_file_are_the_clients_own() -> None:
     mine, done = Slots(1), list[int]()
+
+    def call() -> None:
+        with mine.one():
+            done.append(1)
+
+    other = threading.Thread(target=call)
     with mine.one():
-        other = threading.Thread(target=lambda: mine.one().__enter__() or done.append(1))
         other.start()
         other.join(0.05)
         assert done == []

@@ -9,8 +9,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
 
 from engage_pipelines.definitions import build_defs
 from engage_pipelines.ingest import Spool
@@ -19,9 +17,9 @@ from engage_pipelines.orchestration.runs import InProcess
 from engage_pipelines.sandbox.server import Sandbox
 from engage_pipelines_tests import small_shop
 from engage_pipelines_tests.installation import KEYS, calls_of, desk_of, pull_and_load, put, rows
+from engage_pipelines_tests.orchestration.own_process import run_job
 from engage_pipelines_tests.small_shop import DAYS
 
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 WEEK = ["2024-03-28", "2024-03-29", "2024-03-30", "2024-03-31", "2024-04-01", "2024-04-02", "2024-04-03"]
 RAW = [
     ("raw", f"square__{name}")
@@ -79,8 +77,7 @@ def test_a_week_side_by_side_is_the_same_and_stays_within_each_accounts_limits(
 ) -> None:
     job = build_defs(desk=desk).resolve_job_def("nightly")
     tags = {"dagster/asset_partition_range_start": WEEK[0], "dagster/asset_partition_range_end": WEEK[-1]}
-    run = instance.create_run_for_job(job, tags=tags, run_config=_QUIET)
-    execute_run(InMemoryJob(job), run, instance)
+    run = run_job(job, instance, tags=tags)
     steps = [(step.step_key, step.status.value) for step in instance.get_run_step_stats(run.run_id)]
     assert len(steps) > 30
     assert [key for key, status in steps if status != "SUCCESS"] == []

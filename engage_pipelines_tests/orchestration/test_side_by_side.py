@@ -14,10 +14,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
 
 from engage_pipelines.orchestration.side_by_side import side_by_side_executor
+from engage_pipelines_tests.orchestration.own_process import run_job
 
 _LONG = 60.0
 
@@ -27,15 +26,7 @@ def _run(instance: dg.DagsterInstance, *assets: Any, jobs: int = 16, **named: An
     job = dg.Definitions(
         assets=list(assets), jobs=[dg.define_asset_job("all", **named)], executor=side_by_side_executor
     ).resolve_job_def("all")
-    config = {
-        "execution": {"config": {"max_concurrent": jobs}},
-        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-    }
-    run = instance.create_run_for_job(job, run_config=config)
-    execute_run(InMemoryJob(job), run, instance)
-    ended = instance.get_run_by_id(run.run_id)
-    assert ended is not None
-    return ended
+    return run_job(job, instance, execution={"max_concurrent": jobs})
 
 
 def _asset(name: str, what: Callable[[], None], **named: Any) -> dg.AssetsDefinition:
@@ -56,6 +47,11 @@ def _ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
     }
 
 
+def _said(instance: dg.DagsterInstance, run: dg.DagsterRun, text: str) -> list[str]:
+    """What the run has noted that has this text in it."""
+    return [entry.message for entry in instance.all_logs(run.run_id) if text in entry.message]
+
+
 def test_steps_that_do_not_wait_for_each_other_are_under_way_together(instance: dg.DagsterInstance) -> None:
     # Each waits until both are there: one after the other, neither would ever end.
     both = threading.Barrier(2, timeout=_LONG)
@@ -74,27 +70,27 @@ class _Counted:
 
     def __init__(self) -> None:
         self.most, self.order = 0, list[str]()
-        self._now, self._lock = 0, threading.Lock()
+        self._now, self._begun = 0, threading.Condition()
 
     def work(self, name: str) -> None:
-        with self._lock:
+        with self._begun:
             self._now += 1
             self.most = max(self.most, self._now)
             self.order.append(name)
-        # Long enough for another one to begin meanwhile, if it may.
-        threading.Event().wait(0.05)
-        with self._lock:
+            self._begun.notify_all()
+            # Another one comes meanwhile, if it may.
+            self._begun.wait_for(lambda: self._now > 1, timeout=0.05)
             self._now -= 1
 
 
 def test_a_pool_has_one_step_at_a_time_and_none_waits_for_long(instance: dg.DagsterInstance) -> None:
-    counted, began = _Counted(), time.monotonic()
+    counted = _Counted()
     names = [f"s{n}" for n in range(8)]
     run = _run(instance, *(_asset(name, partial(counted.work, name), pool="warehouse") for name in names))
     assert run.status is dg.DagsterRunStatus.SUCCESS
     assert (counted.most, sorted(counted.order)) == (1, names)
-    # Dagster itself would ask for a slot again after a second, then after more.
-    assert time.monotonic() - began < 6
+    # Dagster itself would ask the instance, be refused, say so, and ask again after a second, then after more.
+    assert _said(instance, run, "blocked") == []
 
 
 def test_a_pool_of_two_has_two(instance: dg.DagsterInstance) -> None:
@@ -201,6 +197,18 @@ def test_a_slot_of_another_run_is_waited_for(instance: dg.DagsterInstance) -> No
     free.join()
     assert run.status is dg.DagsterRunStatus.SUCCESS
     assert done == ["other", "waits"]
+    assert len(_said(instance, run, "blocked")) == 1
+
+
+def test_a_run_whose_output_cannot_be_kept_does_its_work_and_says_so(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    # Where its folder should be there is a file.
+    (tmp_path / "dagster" / "storage").write_text("")
+    done = list[str]()
+    run = _run(instance, _asset("first", lambda: done.append("first")))
+    assert (run.status, done) == (dg.DagsterRunStatus.SUCCESS, ["first"])
+    assert len(_said(instance, run, "cannot be kept")) == 1
 
 
 _JOB = """
@@ -208,6 +216,7 @@ import threading, time
 from pathlib import Path
 import dagster as dg
 from engage_pipelines.orchestration.side_by_side import side_by_side_executor
+from engage_pipelines_tests.orchestration.own_process import run_job
 
 FOLDER = Path({folder!r})
 
