@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -98,18 +97,13 @@ def test_a_slot_of_another_process_is_waited_for_and_one_of_a_dead_process_is_no
         assert _is_free(1, file)
 
 
-def test_two_clients_together_keep_what_the_account_allows(tmp_path: Path) -> None:
-    limits, gate = Limits(in_flight=2, shared=tmp_path / "v.rates"), threading.Barrier(8, timeout=10)
-
-    def ask(client: VendorClient) -> int:
-        gate.wait()
-        return client.call("GET", "x").status
-
-    with (
-        scripted_vendor((200, {})) as vendor,
-        VendorClient("v", vendor.url, limits=limits) as one,
-        VendorClient("v", vendor.url, limits=limits) as other,
-        ThreadPoolExecutor(8) as pool,
-    ):
-        assert [f.result() for f in [pool.submit(ask, client) for client in [one, other] * 4]] == [200] * 8
-        assert vendor.most_under_way <= 2
+def test_a_call_waits_while_another_client_of_the_account_has_its_only_slot(tmp_path: Path) -> None:
+    limits = Limits(in_flight=1, shared=tmp_path / "v.rates")
+    with scripted_vendor((200, {})) as vendor, VendorClient("v", vendor.url, limits=limits) as client:
+        call = threading.Thread(target=lambda: client.call("GET", "x"))
+        with Slots(1, file=limits.shared).one():
+            call.start()
+            call.join(0.2)
+            assert (call.is_alive(), vendor.asked) == (True, [])
+        call.join(10)
+        assert len(vendor.asked) == 1
