@@ -123,6 +123,14 @@ def test_each_writer_and_each_platform_has_a_pool_of_its_own(definitions: dg.Def
             assert pools[f"{destination.name}/{stream.name}"] == {f"destination_{destination.name}"}
 
 
+def test_deliveries_begin_before_checks_and_checks_are_one_at_a_time(definitions: dg.Definitions) -> None:
+    steps = {node.name: node.definition for node in definitions.resolve_job_def("nightly").nodes}
+    checks = {name: step for name, step in steps.items() if name.startswith("core__")}
+    assert {step.pool for step in checks.values()} == {"checks"}
+    assert {step.tags.get("dagster/priority", "0") for step in checks.values()} == {"0"}
+    assert steps["voyado__receipts"].tags["dagster/priority"] == steps["aiq__sales"].tags["dagster/priority"] == "1"
+
+
 def test_steps_run_side_by_side_in_the_process_of_the_run(definitions: dg.Definitions) -> None:
     assert definitions.executor is side_by_side_executor
     for job in ("nightly", "history"):
