@@ -55,7 +55,7 @@ _EXAMPLES = """
 examples:
   python -m benchmarks --quick              does everything work? small sizes, one round, a few minutes
   python -m benchmarks                      everything at its normal size
-  python -m benchmarks --large              with the largest sizes too, each in one round
+  python -m benchmarks --large              with the largest sizes too: two and a half hours
   python -m benchmarks --only pull limit    these two; the other results stay
   python -m benchmarks --as-installed       with dlt as it is installed too: needs some 10 GB of memory
   python -m benchmarks --page               measures nothing; makes page, chart and README's table anew

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ class Plan:
         rounds: how often each contender is measured; the median round is told.
         data: folder for whatever is made; removed at the end.
         is_quick: small sizes, one round: shows that everything works.
-        is_large: the largest sizes too, one round of each.
+        is_large: the largest sizes too.
         as_installed: peers without tuning too.
     """
 
@@ -27,7 +27,3 @@ class Plan:
     is_quick: bool = False
     is_large: bool = False
     as_installed: bool = False
-
-    def once(self) -> Plan:
-        """The same in one round: for sizes that take a quarter of an hour each."""
-        return replace(self, rounds=1)

@@ -13,7 +13,13 @@ from benchmarks.processes import ContenderError, Measured
 
 
 def side_by_side(
-    plan: Plan, measure: str, contenders: Sequence[str], once: Callable[[str], Row], setting: str = ""
+    plan: Plan,
+    measure: str,
+    contenders: Sequence[str],
+    once: Callable[[str], Row],
+    setting: str = "",
+    *,
+    by: str = "seconds",
 ) -> Iterator[Row]:
     """Round by round, contender after contender; the median round of each, or how it failed.
 
@@ -23,6 +29,7 @@ def side_by_side(
         contenders: who is measured, in this order.
         once: one contender, one round.
         setting: how large and how slow, for whoever watches.
+        by: what the median round is the middle of: `seconds`, or the part of them that is judged.
     """
     if setting:
         say(f"  {setting}")
@@ -32,7 +39,7 @@ def side_by_side(
             say(f"    {who}, round {number} of {plan.rounds}: ", end="")
             rounds[who].append(_or_failure(who, once))
     for who in contenders:
-        yield {"measure": measure, "contender": who, **_median(rounds[who])}
+        yield {"measure": measure, "contender": who, **_median(rounds[who], by)}
 
 
 def _or_failure(who: str, once: Callable[[str], Row]) -> Row:
@@ -48,16 +55,16 @@ def _or_failure(who: str, once: Callable[[str], Row]) -> Row:
     return row
 
 
-def _median(rounds: list[Row]) -> Row:
-    """The middle one of those that ended, with the seconds of all; the last failure goes with it."""
+def _median(rounds: list[Row], by: str) -> Row:
+    """The middle one of those that ended, with the figure of all; the last failure goes with it."""
     ended = [row for row in rounds if "seconds" in row]
     if not ended:
         return rounds[0]
-    middle = statistics.median_low([row["seconds"] for row in ended])
-    median = next(row for row in ended if row["seconds"] == middle)
+    middle = statistics.median_low([row[by] for row in ended])
+    median = next(row for row in ended if row[by] == middle)
     # One round that was incomplete must show, whichever is the median.
     told = {"is_complete_always": all(map(is_complete, ended)), "failed_rounds": len(rounds) - len(ended)}
-    return {**median, "all_seconds": [row["seconds"] for row in ended], **told}
+    return {**median, "all_seconds": [row[by] for row in ended], **told}
 
 
 def is_complete(row: Row) -> bool:

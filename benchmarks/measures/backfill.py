@@ -6,12 +6,14 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.nightly_world import Shop, build, environment, quiet_years, serving
 from benchmarks.plan import Plan, Row
 from benchmarks.processes import Measured, run
+from benchmarks.rounds import side_by_side
 from benchmarks.tables import ended, failures, target
 from benchmarks.tables import table as markdown
 
@@ -28,21 +30,24 @@ def rows(plan: Plan) -> Iterator[Row]:
     shop = quiet_years(days, _RECEIPTS_A_DAY)
     empty = plan.data / "backfill" / "empty"
     build(empty, shop)
-    for who, script in _SCRIPTS.items():
-        folder = empty.with_name("filled")
-        shutil.copytree(empty, folder)
-        os.sync()
-        load = os.getloadavg()[0]
-        with serving(folder, shop, "none"):
-            measured = _run(script, folder, shop)
-        noted = _noted(folder) if who == _DAGSTER else {}
-        shutil.rmtree(folder)
-        seconds = measured.wall_seconds if who == _DAGSTER else measured.result["seconds"]
-        yield {
-            "contender": who, "seconds": seconds, "days": days, "receipts": shop.receipts, "load": load,
-            "cpu_seconds": measured.cpu_seconds, "peak_mb": measured.peak_bytes / 1e6, **noted,
-        }  # fmt: skip
+    yield from side_by_side(plan, "backfill", list(_SCRIPTS), partial(_measured, empty, shop, days), f"{days} days")
     shutil.rmtree(plan.data / "backfill")
+
+
+def _measured(empty: Path, shop: Shop, days: int, who: str) -> Row:
+    folder = empty.with_name("filled")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(empty, folder)
+    os.sync()
+    load = os.getloadavg()[0]
+    with serving(folder, shop, "none"):
+        measured = _run(_SCRIPTS[who], folder, shop)
+    noted = _noted(folder) if who == _DAGSTER else {}
+    seconds = measured.wall_seconds if who == _DAGSTER else measured.result["seconds"]
+    return {
+        "seconds": seconds, "days": days, "receipts": shop.receipts, "load": load,
+        "cpu_seconds": measured.cpu_seconds, "peak_mb": measured.peak_bytes / 1e6, **noted,
+    }  # fmt: skip
 
 
 def _run(script: str, folder: Path, shop: Shop) -> Measured:

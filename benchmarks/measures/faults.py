@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 
 from benchmarks import deliver_faults
 from benchmarks.contenders import DELIVERERS, DeliverTask
 from benchmarks.plan import Plan, Row
-from benchmarks.rounds import figures, fresh, side_by_side
+from benchmarks.rounds import figures, fresh, is_complete, side_by_side
 from benchmarks.tables import compared, ended, failures, target
 from benchmarks.tables import table as markdown
 
@@ -23,8 +23,8 @@ _COLUMNS = {
 
 
 def rows(plan: Plan) -> Iterator[Row]:
-    """One round each: the same faults strike every time, and rows are counted here, not seconds."""
-    yield from side_by_side(replace(plan, rounds=1), "deliver with faults", list(DELIVERERS), partial(_deliver, plan))
+    """Rows are counted here, not seconds: a round in which one was lost or doubled shows, whichever is told."""
+    yield from side_by_side(plan, "deliver with faults", list(DELIVERERS), partial(_deliver, plan))
 
 
 def _deliver(plan: Plan, who: str) -> Row:
@@ -36,10 +36,9 @@ def _deliver(plan: Plan, who: str) -> Row:
         return DELIVERERS[who](task)
 
     measured, accounts = deliver_faults.measure(command, folder, count)
-    is_complete = not accounts.lost and not accounts.twice
     return {
         "batch": _BATCH, **figures(measured, count), "accounts": asdict(accounts),
-        "completeness": {"is_complete": is_complete},
+        "completeness": {"is_complete": not accounts.lost and not accounts.twice},
     }  # fmt: skip
 
 
@@ -54,8 +53,8 @@ def targets(rows: list[Row]) -> list[list[str]]:
     """Nothing lost, nothing twice."""
     return [
         target("deliver with faults", "0 lost, 0 twice",
-               f"{row['accounts']['lost']} lost, {row['accounts']['twice']} twice",
-               not row["accounts"]["lost"] and not row["accounts"]["twice"], "see the accounts")
+               f"{row['accounts']['lost']} lost, {row['accounts']['twice']} twice", is_complete(row),
+               "see the accounts; a row was lost or doubled in one round at least")
         for row in ended(rows) if row["contender"] == PRODUCT
     ]  # fmt: skip
 

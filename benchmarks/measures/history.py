@@ -6,12 +6,14 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks import tables
 from benchmarks.history_world import LINES, MEMORY_LIMIT
 from benchmarks.plan import Plan, Row
-from benchmarks.processes import ContenderError, Measured, run
+from benchmarks.processes import Measured, run
+from benchmarks.rounds import side_by_side
 
 _PRODUCT, _BARE = "engage_pipelines", "bare script"
 _LINES_PER_SECOND = 200_000
@@ -20,18 +22,15 @@ _MOST_LINES = 20_000
 
 
 def rows(plan: Plan) -> Iterator[Row]:
-    """Make the world, deliver it, look at the files."""
+    """Make the world, deliver it, look at the files; what a round noted in the ledger is gone before the next one."""
     receipts = 20_000 if plan.is_quick else 5_000_000 if plan.is_large else 500_000
     folder = plan.data / "history"
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        _child(folder, "benchmarks.history_world", str(receipts))
-        for who in (_BARE, _PRODUCT):
-            yield _measured(folder, receipts, who)
-    except ContenderError as error:
-        yield {"contender": _PRODUCT, "receipts": receipts, "failure": str(error)[-400:]}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    _child(folder, "benchmarks.history_world", str(receipts))
+    shutil.copytree(_state(folder), _state_before(folder))
+    once = partial(_measured, folder, receipts)
+    yield from side_by_side(plan, "history", (_BARE, _PRODUCT), once, f"{receipts:,} receipts")
+    shutil.rmtree(folder)
 
 
 def table(rows: list[Row]) -> str:
@@ -81,6 +80,11 @@ def targets(rows: list[Row]) -> list[list[str]]:
 
 
 def _measured(folder: Path, receipts: int, who: str) -> Row:
+    shutil.rmtree(folder / "world" / "data" / "drop", ignore_errors=True)
+    shutil.rmtree(_state(folder))
+    shutil.copytree(_state_before(folder), _state(folder))
+    # What the copy has left to the disk must not be waited for by whoever comes first.
+    os.sync()
     load = os.getloadavg()[0]
     done = (
         _child(folder, "benchmarks.history_bare")
@@ -88,14 +92,21 @@ def _measured(folder: Path, receipts: int, who: str) -> Row:
         else _child(folder, "benchmarks.history_ours", step="deliver")
     )
     compared = _child(folder, "benchmarks.history_ours", step="compare").result
-    shutil.rmtree(folder / "world" / "data" / "drop")
     seconds = done.result["seconds"]
     return {
-        "contender": who, "receipts": receipts, "lines": receipts * LINES, "seconds": seconds,
+        "receipts": receipts, "lines": receipts * LINES, "seconds": seconds,
         "lines_per_second": receipts * LINES / seconds, "cpu_seconds": done.cpu_seconds,
         "peak_mb": done.peak_bytes / 1e6, "load": load, **compared, "result": done.result,
         "is_complete": compared["is_complete"] and (who == _BARE or compared["ledger_rows"] == receipts),
     }  # fmt: skip
+
+
+def _state(folder: Path) -> Path:
+    return folder / "world" / "data" / "state"
+
+
+def _state_before(folder: Path) -> Path:
+    return folder / "state-before"
 
 
 def _child(folder: Path, module: str, *rest: str, step: str = "") -> Measured:

@@ -7,21 +7,22 @@ import shutil
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from benchmarks.nightly_world import Limits, Shop, build, busy_days, environment, received, restock, serving
 from benchmarks.plan import Plan, Row
 from benchmarks.processes import Measured, run
+from benchmarks.rounds import side_by_side
 from benchmarks.tables import ended, failures, target
 from benchmarks.tables import table as markdown
 
 _RECEIPTS, _QUICK_RECEIPTS = 20_000, 500
 _DAGSTER, _DESK = "Dagster, a process of its own", "the same without Dagster"
 _SCRIPTS = {_DAGSTER: "benchmarks.nightly_dagster", _DESK: "benchmarks.nightly_desk"}
-# In the first two it is measured what is promised: the stand-ins' limits are far above those of the vendors.
-_NIGHTS: tuple[tuple[str, Limits], ...] = ((_DAGSTER, "stand-in"), (_DESK, "stand-in"), (_DAGSTER, "none"))
-_LONG_NIGHTS: tuple[tuple[str, Limits], ...] = ((_DAGSTER, "product"),)
-_SAID = {"stand-in": "the stand-ins'", "none": "none", "product": "as the product comes"}
+# In the first it is measured what is promised: the stand-ins' limits are far above those of the vendors.
+_NIGHTS: tuple[tuple[Limits, tuple[str, ...]], ...] = (("stand-in", (_DAGSTER, _DESK)), ("none", (_DAGSTER,)))
+_SAID = {"stand-in": "the stand-ins'", "none": "none"}
 _WANTED = 10.0
 
 
@@ -33,13 +34,15 @@ def rows(plan: Plan) -> Iterator[Row]:
     with serving(before, shop, "none"):
         _night(_SCRIPTS[_DAGSTER], before, (shop.last - timedelta(days=1)).isoformat())
     restock(before, shop)
-    for who, limits in (*_NIGHTS, *(_LONG_NIGHTS if plan.is_large else ())):
-        yield _measured(before, shop, who, limits)
+    for limits, contenders in _NIGHTS:
+        night = partial(_measured, before, shop, limits)
+        yield from side_by_side(plan, "nightly", contenders, night, f"limits: {_SAID[limits]}", by="beyond")
     shutil.rmtree(plan.data / "nightly")
 
 
-def _measured(before: Path, shop: Shop, who: str, limits: Limits) -> Row:
+def _measured(before: Path, shop: Shop, limits: Limits, who: str) -> Row:
     folder = before.with_name("night")
+    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(before, folder)
     # What the copy has left to the disk must not be waited for by whoever comes first.
     os.sync()
@@ -47,12 +50,11 @@ def _measured(before: Path, shop: Shop, who: str, limits: Limits) -> Row:
         had, load = received(url), os.getloadavg()[0]
         measured = _night(_SCRIPTS[who], folder, shop.last.isoformat())
         has = received(url)
-    shutil.rmtree(folder)
     # Without Dagster the start of the process is not counted: that is what `warm` means.
     seconds = measured.wall_seconds if who == _DAGSTER else measured.result["seconds"]
     calls = {vendor: count - had["calls"][vendor] for vendor, count in has["calls"].items()}
     return {
-        "contender": who, "seconds": seconds, "network": measured.result["network"],
+        "seconds": seconds, "network": measured.result["network"],
         "beyond": seconds - measured.result["network"], "cpu_seconds": measured.cpu_seconds,
         "peak_mb": measured.peak_bytes / 1e6, "limits": limits, "load": load, "calls": calls,
         "received": {name: _difference(held, had["held"][name]) for name, held in has["held"].items()},

@@ -37,11 +37,11 @@ def size(plan: Plan) -> int:
 
 
 def rows(plan: Plan) -> Iterator[Row]:
-    """Every contender at every latency; with `--large` also ten times as many orders, once each."""
+    """Every contender at every latency; with `--large` also ten times as many orders."""
     for delay in _LATENCIES[:2] if plan.is_quick else _LATENCIES:
         yield from pulls(plan, list(PULLERS), size(plan), delay)
     for delay in _LATENCIES if plan.is_large else ():
-        yield from pulls(plan.once(), list(PULLERS), _LARGE, delay)
+        yield from pulls(plan, list(PULLERS), _LARGE, delay)
 
 
 def pulls(plan: Plan, contenders: list[str], count: int, delay: float, *, rate: int = 0) -> Iterator[Row]:
