@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ class Plan:
         data: folder for whatever is made; removed at the end.
         is_quick: small sizes, one round: shows that everything works.
         is_large: the largest sizes too.
+        large_rounds: the same as `rounds`, for the sizes of which a round takes several minutes.
         as_installed: peers without tuning too.
     """
 
@@ -26,4 +27,9 @@ class Plan:
     data: Path
     is_quick: bool = False
     is_large: bool = False
+    large_rounds: int = 3
     as_installed: bool = False
+
+    def for_large(self) -> Plan:
+        """The same with the rounds of the largest sizes."""
+        return replace(self, rounds=self.large_rounds)

@@ -68,6 +68,8 @@ class Entity:
             of today may have been created long before the first receipt).
         per_location: True if a pull names locations.
         locations_per_call: how many locations fit one scope.
+        walks_locations: True if a pull asks the locations of a scope one after the other: a scope then has no more of
+            them than leave enough scopes to be pulled side by side.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Entity:
     from_the_beginning: bool = False
     per_location: bool = False
     locations_per_call: int = 1
+    walks_locations: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,12 @@ _NAMES = ("orders", "order_amount", "order_keys", "lines", "line_amount", "tende
 def rows(plan: Plan) -> Iterator[Row]:
     """Each length of history, into an empty installation."""
     templates = make_orders(plan.data / "growth-orders", ORDERS_A_DAY)
-    for days in (*(_QUICK_DAYS if plan.is_quick else _DAYS), *((_LARGE_DAYS,) if plan.is_large else ())):
+    sizes = [(days, plan) for days in (_QUICK_DAYS if plan.is_quick else _DAYS)]
+    if plan.is_large:
+        sizes.append((_LARGE_DAYS, plan.for_large()))
+    for days, rounds in sizes:
         once = partial(_grow, plan, templates, days)
-        for row in side_by_side(plan, "growth", ("engage_pipelines",), once, f"{days * LINES_A_DAY:,} lines"):
+        for row in side_by_side(rounds, "growth", ("engage_pipelines",), once, f"{days * LINES_A_DAY:,} lines"):
             yield {**row, "days": days}
     shutil.rmtree(templates.parent)
 

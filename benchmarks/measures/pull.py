@@ -41,7 +41,7 @@ def rows(plan: Plan) -> Iterator[Row]:
     for delay in _LATENCIES[:2] if plan.is_quick else _LATENCIES:
         yield from pulls(plan, list(PULLERS), size(plan), delay)
     for delay in _LATENCIES if plan.is_large else ():
-        yield from pulls(plan, list(PULLERS), _LARGE, delay)
+        yield from pulls(plan.for_large(), list(PULLERS), _LARGE, delay)
 
 
 def pulls(plan: Plan, contenders: list[str], count: int, delay: float, *, rate: int = 0) -> Iterator[Row]:

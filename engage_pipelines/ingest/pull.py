@@ -22,6 +22,10 @@ from engage_pipelines.ingest.spool import Manifest, Spool
 
 Progress = Callable[[int, int], None]
 
+# What asks location by location has this many groups of them before a group has two: of a night, which is one window,
+# they are pulled side by side. A constant: with another number the lake would have other windows.
+_GROUPS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
@@ -204,4 +208,7 @@ def _groups(entity: Entity, location_ids: Sequence[str]) -> list[tuple[str, ...]
     if not entity.per_location:
         return [()]
     ordered, step = sorted(location_ids), entity.locations_per_call
+    if entity.walks_locations:
+        # Each group costs a load of its own: a chain's many small shops share one.
+        step = min(step, -(-len(ordered) // _GROUPS))
     return [tuple(ordered[i : i + step]) for i in range(0, len(ordered), step)]

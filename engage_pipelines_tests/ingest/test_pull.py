@@ -66,6 +66,18 @@ def test_locations_are_asked_in_groups_as_large_as_the_till_allows(run: Callable
     assert spooled(tmp_path) == [(WINDOWS[0], ("L1", "L2")), (WINDOWS[0], ("L3",))]
 
 
+@pytest.mark.parametrize(("stores", "sizes"), [(3, [1] * 3), (8, [1] * 8), (20, [3] * 6 + [2]), (200, [10] * 20)])
+def test_locations_that_are_walked_share_a_window_once_there_are_enough_of_them(
+    run: Callable[..., Pulled], tmp_path: Path, stores: int, sizes: list[int]
+) -> None:
+    names = tuple(f"L{number:03}" for number in range(stores))
+    walked = entity(one_record, per_location=True, locations_per_call=10, walks_locations=True)
+    run(walked, WINDOWS[:1], location_ids=names)
+    groups = [locations for _, locations in spooled(tmp_path)]
+    assert [len(group) for group in groups] == sizes
+    assert [name for group in groups for name in group] == list(names)
+
+
 def test_an_entity_without_windows_is_pulled_once_as_of_the_last_end(
     run: Callable[..., Pulled], tmp_path: Path
 ) -> None:

@@ -14,6 +14,9 @@ from engage_pipelines.sources.square.options import SquareOptions
 
 __all__ = ["SQUARE", "SquareOptions"]
 
+# One search for orders takes so many. Payments and refunds are asked location by location, in groups no larger.
+_LOCATIONS_A_SCOPE = 10
+
 _LOCATIONS = Entity(
     name="locations",
     structure="locations.json",
@@ -63,7 +66,7 @@ _ORDERS = Entity(
     prove=calls.prove_orders,
     proof="orders_proof.sql",
     per_location=True,
-    locations_per_call=10,
+    locations_per_call=_LOCATIONS_A_SCOPE,
 )
 _PAYMENTS = Entity(
     name="payments",
@@ -72,6 +75,8 @@ _PAYMENTS = Entity(
     checks="payments_checks.sql",
     pull=calls.pull_payments,
     per_location=True,
+    locations_per_call=_LOCATIONS_A_SCOPE,
+    walks_locations=True,
 )
 _REFUNDS = Entity(
     name="refunds",
@@ -84,6 +89,8 @@ _REFUNDS = Entity(
     checks="refunds_checks.sql",
     pull=calls.pull_refunds,
     per_location=True,
+    locations_per_call=_LOCATIONS_A_SCOPE,
+    walks_locations=True,
 )
 
 SQUARE = Source(
