@@ -56,7 +56,7 @@ examples:
   python -m benchmarks --quick              does everything work? small sizes, one round, a few minutes
   python -m benchmarks                      everything at its normal size
   python -m benchmarks --large              with the largest sizes too: some three hours
-  python -m benchmarks --large --large-rounds 1    a million orders and 30 million lines once each: two hours
+  python -m benchmarks --large --large-rounds 1    the largest sizes once each: two hours
   python -m benchmarks --only pull limit    these two; the other results stay
   python -m benchmarks --as-installed       with dlt as it is installed too: needs some 10 GB of memory
   python -m benchmarks --page               measures nothing; makes page, chart and README's table anew
@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--as-installed", action="store_true", help="also dlt without any tuning")
     parser.add_argument("--rounds", type=_positive, default=3, help="rounds of each contender (3)")
     parser.add_argument(
-        "--large-rounds", type=_positive, help="rounds of a million orders and 30 million lines (as --rounds)"
+        "--large-rounds", type=_positive, help="rounds of the largest sizes, each of them several minutes (as --rounds)"
     )
     parser.add_argument("--only", nargs="+", choices=MEASURES, metavar="MEASURE", help="only these, see --list")
     parser.add_argument("--list", action="store_true", help="say what is measured, and end")

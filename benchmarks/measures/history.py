@@ -29,7 +29,8 @@ def rows(plan: Plan) -> Iterator[Row]:
     _child(folder, "benchmarks.history_world", str(receipts))
     shutil.copytree(_state(folder), _state_before(folder))
     once = partial(_measured, folder, receipts)
-    yield from side_by_side(plan, "history", (_BARE, _PRODUCT), once, f"{receipts:,} receipts")
+    rounds = plan.for_large() if plan.is_large else plan
+    yield from side_by_side(rounds, "history", (_BARE, _PRODUCT), once, f"{receipts:,} receipts")
     shutil.rmtree(folder)
 
 
