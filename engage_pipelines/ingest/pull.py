@@ -192,6 +192,7 @@ class Pulling:
         used = time.thread_time()
         for page in pages:
             yield page
+            del page
             by = time.thread_time()
             self._breadth.note_page(sum(exchange.seconds for exchange in heard), by - used)
             heard.clear()

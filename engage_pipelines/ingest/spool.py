@@ -120,6 +120,8 @@ def _write_pages(file: Path, pages: Iterable[Sequence[bytes]]) -> tuple[int, int
                 size += len(chunk)
             page_count += 1
             record_count += len(records)
+            # The next page is waited for without this one.
+            del records
     return page_count, record_count, size
 
 

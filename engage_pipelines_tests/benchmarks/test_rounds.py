@@ -34,6 +34,17 @@ def test_contenders_take_turns_and_the_median_round_is_told(plan: Plan) -> None:
     assert all(map(is_sound, rows))
 
 
+def test_the_median_is_that_of_the_figure_that_is_judged(plan: Plan) -> None:
+    nights = iter([(90.0, 9.0), (80.0, 12.0), (100.0, 10.0)])
+
+    def once(_: str) -> dict[str, Any]:
+        seconds, beyond = next(nights)
+        return {"seconds": seconds, "beyond": beyond}
+
+    (row,) = side_by_side(plan, "nightly", ["a"], once, by="beyond")
+    assert (row["seconds"], row["beyond"], row["all_seconds"]) == (100.0, 10.0, [9.0, 12.0, 10.0])
+
+
 def test_a_contender_that_fails_is_told_as_failed_and_stops_no_other(plan: Plan) -> None:
     def once(who: str) -> dict[str, Any]:
         if who == "a":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -76,6 +77,23 @@ def test_locations_that_are_walked_share_a_window_once_there_are_enough_of_them(
     groups = [locations for _, locations in spooled(tmp_path)]
     assert [len(group) for group in groups] == sizes
     assert [name for group in groups for name in group] == list(names)
+
+
+def test_a_window_that_waits_for_its_next_page_has_none_in_memory(run: Callable[..., Pulled]) -> None:
+    size, held = 4_000_000, []
+
+    def large_pages(client: VendorClient, scope: Scope) -> Pages:
+        for _ in range(4):
+            held.append(tracemalloc.get_traced_memory()[0])
+            yield [b"7" * size]
+
+    tracemalloc.start()
+    try:
+        run(entity(large_pages), WINDOWS[:1])
+    finally:
+        tracemalloc.stop()
+    assert len(held) == 4
+    assert max(held) < size
 
 
 def test_an_entity_without_windows_is_pulled_once_as_of_the_last_end(

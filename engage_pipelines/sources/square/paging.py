@@ -83,13 +83,15 @@ def walk(what: str, ask: Callable[[str | None], Page]) -> Iterator[Page]:
     cursor: str | None = None
     while True:
         page = ask(cursor)
-        yield page
-        if page.cursor is None:
-            return
-        if page.cursor in seen:
-            raise ContractError(f"{what}: the vendor repeats a cursor after {len(seen) + 1} pages")
-        seen.add(page.cursor)
         cursor = page.cursor
+        yield page
+        # Let go of: the next page is waited for without the one before it in memory, in many windows at once.
+        del page
+        if cursor is None:
+            return
+        if cursor in seen:
+            raise ContractError(f"{what}: the vendor repeats a cursor after {len(seen) + 1} pages")
+        seen.add(cursor)
 
 
 def walk_in_order(
@@ -111,15 +113,16 @@ def walk_in_order(
         IncompleteError: the vendor has more records than it listed.
         ContractError: a full last page whose last record carries no readable `updated_at`.
     """
-    last: tuple[bytes, ...] = ()
+    count, last = 0, b""
     for page in walk(what, lambda cursor: ask(start, cursor)):
-        last = page.records
+        count, last = len(page.records), page.records[-1] if page.records else b""
         yield page.records
-    if len(last) < full:
+        del page
+    if count < full:
         return
-    after = _just_after(what, last[-1])
+    after = _just_after(what, last)
     if after <= end and ask(after, None).records:
-        raise IncompleteError(f"{what}: the list ended at a full page of {len(last)}, yet later records exist")
+        raise IncompleteError(f"{what}: the list ended at a full page of {count}, yet later records exist")
 
 
 def _just_after(what: str, record: bytes) -> str:
