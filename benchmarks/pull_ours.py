@@ -33,10 +33,9 @@ def pull_and_load(desk: Desk, days: tuple[date, date]) -> dict[str, float]:
     Windows are loaded while later ones are pulled; the pull ends when its last window is whole.
     """
     source = desk.source("square")
-    orders = desk.entity(source, "orders")
+    entities = [desk.entity(source, name) for name in ("locations", "orders")]
     began, used = time.monotonic(), time.process_time()
-    desk.pull_and_load(source, desk.entity(source, "locations"), days)
-    pulled, loaded = desk.pull_and_load(source, orders, days)
+    *_, (_, pulled, loaded) = desk.pull_and_load(source, entities, days)
     return {
         "seconds": time.monotonic() - began, "pull": pulled.seconds, "load": loaded.seconds,
         "cpu": time.process_time() - used, "pull_calls": pulled.calls,

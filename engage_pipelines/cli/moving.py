@@ -13,7 +13,7 @@ import typer
 from engage_pipelines.cli.output import NEEDS_A_PERSON, bars, console, print_json, print_table
 from engage_pipelines.connector import Destination, Entity, Stream
 from engage_pipelines.errors import ConfigError
-from engage_pipelines.ingest import Loaded
+from engage_pipelines.ingest import Loaded, Pulled
 from engage_pipelines.operations import Desk
 from engage_pipelines.settings import load_settings
 from engage_pipelines.warehouse import Selection
@@ -46,14 +46,13 @@ def pull(
         desk = Desk(load_settings(config), reporter)
         desk.check()
         till, days = desk.source(source), _days(desk, first, last)
-        pulled, loaded = [], []
-        for each in _entities(desk, source, entity):
-            if and_load:
-                came, result = desk.pull_and_load(till, each, days, reread=reread)
+        entities, pulled, loaded = _entities(desk, source, entity), [], []
+        if and_load:
+            for each, came, result in desk.pull_and_load(till, entities, days, reread=reread):
+                pulled.append(_pulled_row(each, came))
                 loaded.append(_loaded_row(each, result))
-            else:
-                came = desk.pull(till, each, days, reread=reread)
-            pulled.append({"entity": each.name, **asdict(came)})
+        else:
+            pulled += [_pulled_row(each, desk.pull(till, each, days, reread=reread)) for each in entities]
     if and_load and as_json:
         print_json({"pulled": pulled, "loaded": loaded})
         return
@@ -143,6 +142,10 @@ def publish(*, config: Config = None, as_json: Json = False) -> None:
 def _entities(desk: Desk, source: str, names: list[str] | None) -> list[Any]:
     till = desk.source(source)
     return [desk.entity(till, name) for name in names] if names else list(till.entities)
+
+
+def _pulled_row(entity: Entity, pulled: Pulled) -> dict[str, Any]:
+    return {"entity": entity.name, **asdict(pulled)}
 
 
 def _loaded_row(entity: Entity, loaded: Loaded) -> dict[str, Any]:

@@ -5,9 +5,10 @@ first. Either may be killed anywhere and run again: a spool is complete or not t
 changes nothing the second time.
 """
 
+from engage_pipelines.ingest.in_turn import PullsInTurn
 from engage_pipelines.ingest.load import Loaded, Loading
 from engage_pipelines.ingest.pull import Pulled, Pulling
 from engage_pipelines.ingest.spool import Manifest, Spool
 from engage_pipelines.ingest.windows import cut, pull_range
 
-__all__ = ["Loaded", "Loading", "Manifest", "Pulled", "Pulling", "Spool", "cut", "pull_range"]
+__all__ = ["Loaded", "Loading", "Manifest", "Pulled", "Pulling", "PullsInTurn", "Spool", "cut", "pull_range"]

@@ -93,6 +93,7 @@ class Pulling:
         self._under_way = 0
         self._is_over = False
         self._lock = threading.Lock()
+        self._is_pulled = threading.Event()
         self._given: list[Manifest] = []
         self._began, self._calls = time.monotonic(), client.calls
         self._ended: float | None = None
@@ -101,13 +102,24 @@ class Pulling:
         """Begin."""
         self._spool.sweep()
         self._begin_more()
+        self._note_if_pulled()
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         """Begin no further window, and wait for those under way."""
+        self.stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def stop(self) -> None:
+        """Begin no further window."""
         with self._lock:
             self._is_over = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._note_if_pulled()
+
+    def wait(self) -> bool:
+        """Wait until nothing is under way any more; True if all windows are whole, False after a failure or a stop."""
+        self._is_pulled.wait()
+        return not self._is_over
 
     @property
     def left(self) -> int:
@@ -178,14 +190,20 @@ class Pulling:
                     now=self._now,
                 )
         except BaseException:
-            with self._lock:
-                self._is_over = True
+            self._is_over = True
             raise
-        with self._lock:
-            self._under_way -= 1
-            self._ended = None if self._scopes or self._under_way else time.monotonic()
-        self._begin_more()
+        finally:
+            with self._lock:
+                self._under_way -= 1
+            self._begin_more()
+            self._note_if_pulled()
         return manifest
+
+    def _note_if_pulled(self) -> None:
+        with self._lock:
+            if not self._under_way and (self._is_over or not self._scopes) and self._ended is None:
+                self._ended = time.monotonic()
+                self._is_pulled.set()
 
     def _watched(self, pages: Iterable[Sequence[bytes]], heard: list[Exchange]) -> Iterator[Sequence[bytes]]:
         """The same pages; one whose answer was waited for may make room for another window."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from engage_pipelines.connector import Destination, Entity, Source, Stream, Window
@@ -14,7 +14,7 @@ from engage_pipelines.delivery import Bounds, Delivered, Delivery, Preview, poli
 from engage_pipelines.destinations import DESTINATIONS
 from engage_pipelines.errors import ConfigError
 from engage_pipelines.http_client import Limits, VendorClient, parse_rate
-from engage_pipelines.ingest import Loaded, Loading, Pulled, Pulling, cut, pull_range
+from engage_pipelines.ingest import Loaded, Loading, Pulled, Pulling, PullsInTurn, cut, pull_range
 from engage_pipelines.ingest.load import OnWindow
 from engage_pipelines.settings import DestinationSettings, Settings, SourceSettings
 from engage_pipelines.sources import SOURCES
@@ -196,12 +196,17 @@ class Desk:
         return self._loading(source, entity, on_window).load_range(start, end, only_new=reread and not anew, anew=anew)
 
     def pull_and_load(
-        self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool = False
-    ) -> tuple[Pulled, Loaded]:
-        """Pull the days `first..last` of an entity and load each window as soon as it is whole."""
-        with self._pulling(source, entity, days, reread=reread) as pulling:
-            loaded = self._loading(source, entity).load_arriving(pulling)
-            return pulling.told(), loaded
+        self, source: Source, entities: Sequence[Entity], days: tuple[date, date], *, reread: bool = False
+    ) -> Iterator[tuple[Entity, Pulled, Loaded]]:
+        """Pull the days `first..last` of entities in their order, and load each window as soon as it is whole.
+
+        The next entity is pulled while the last windows of the one before it are loaded. Yields each as it is loaded.
+        """
+        with PullsInTurn([partial(self._pulling, source, each, days, reread=reread) for each in entities]) as pulls:
+            for entity in entities:
+                pulling = pulls.next()
+                loaded = self._loading(source, entity).load_arriving(pulling)
+                yield entity, pulling.told(), loaded
 
     @contextmanager
     def _pulling(self, source: Source, entity: Entity, days: tuple[date, date], *, reread: bool) -> Iterator[Pulling]:
