@@ -32,6 +32,7 @@ from benchmarks.measures import (
     nightly,
     publish,
     pull,
+    stores,
 )
 from benchmarks.plan import Plan, Row
 from benchmarks.processes import HOME
@@ -43,6 +44,7 @@ MEASURES: dict[str, Measure] = {
     "as-installed": as_installed,
     "limit": limit,
     "increment": increment,
+    "stores": stores,
     "growth": growth,
     "deliver": deliver,
     "faults": faults,
