@@ -52,9 +52,12 @@ def test_a_receipt_and_its_money_are_at_one_store_of_the_same_currency(chains: t
         assert payment["amount_money"]["currency"] == places[payment["location_id"]]["currency"]
 
 
-def test_many_stores_are_judged_by_the_few_and_by_the_money_of_both() -> None:
+def test_many_stores_are_told_beside_the_few_and_must_hold_the_same_money() -> None:
     held = {"receipts": 100, "payments": 90, "amount": "1.0000"}
-    few = {"contender": "engage_pipelines", "stores": 3, "receipts": 100, "seconds": 2.0, "held": held}
-    many = few | {"stores": 200, "seconds": 5.0, "held": held | {"amount": "1.0100"}}
-    assert [line[2:4] for line in measure.targets([few, many])] == [["2.50x", "**no**"], ["not the same", "**no**"]]
-    assert [line[3] for line in measure.targets([few, many | {"seconds": 4.0, "held": held}])] == ["yes", "yes"]
+    few = {"stores": 3, "receipts": 100, "seconds": 2.0, "windows": 7.0, "calls": 9.0, "held": held}
+    many = few | {"stores": 200, "seconds": 5.0, "windows": 60.0, "held": held | {"amount": "1.0100"}}
+    assert [line[2:4] for line in measure.targets([many, few])] == [["not the same", "**no**"]]
+    assert [line[3] for line in measure.targets([few, many | {"held": held}])] == ["yes"]
+    assert measure.summary([few, many])[0][1:4] == [
+        "200 stores: 5.0 s, 60 windows, 9 calls", "the same in 3 stores", "2.0 s, 7 windows, 9 calls",
+    ]  # fmt: skip
