@@ -101,7 +101,7 @@ def targets(rows: list[Row]) -> list[list[str]]:
                 what = f"pull {count:,} orders, no latency, against {peer}"
                 lines.append(target(what, f">= {wanted:g}x", f"{times:.2f}x", times >= wanted, reason))
         lines.append(
-            target(f"peak memory of {count:,} orders, at any latency", f"<= {_MOST_MB} MB", f"{peak:,.0f} MB",
+            target(f"peak memory of {count:,} orders, at any latency", f"<= {_MOST_MB} MB", f"{peak:.4g} MB",
                    peak <= _MOST_MB, "DuckDB keeps what its limit of memory allows")
         )  # fmt: skip
     return [*lines, *_flatness(peaks)]
