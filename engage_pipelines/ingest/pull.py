@@ -229,5 +229,5 @@ def _groups(entity: Entity, location_ids: Sequence[str]) -> list[tuple[str, ...]
     ordered, step = sorted(location_ids), entity.locations_per_call
     if entity.walks_locations:
         # Each group costs a load of its own: a chain's many small shops share one.
-        step = min(step, -(-len(ordered) // _GROUPS))
+        step = min(step, max(1, -(-len(ordered) // _GROUPS)))
     return [tuple(ordered[i : i + step]) for i in range(0, len(ordered), step)]
