@@ -67,7 +67,9 @@ def test_locations_are_asked_in_groups_as_large_as_the_till_allows(run: Callable
     assert spooled(tmp_path) == [(WINDOWS[0], ("L1", "L2")), (WINDOWS[0], ("L3",))]
 
 
-@pytest.mark.parametrize(("stores", "sizes"), [(0, []), (3, [1] * 3), (8, [1] * 8), (20, [3] * 6 + [2]), (200, [10] * 20)])
+@pytest.mark.parametrize(
+    ("stores", "sizes"), [(0, []), (3, [1] * 3), (8, [1] * 8), (20, [3] * 6 + [2]), (200, [10] * 20)]
+)
 def test_locations_that_are_walked_share_a_window_once_there_are_enough_of_them(
     run: Callable[..., Pulled], tmp_path: Path, stores: int, sizes: list[int]
 ) -> None:
