@@ -24,7 +24,7 @@ from engage_pipelines.sandbox.shops.made_up_stores import STORES
 from engage_pipelines.sandbox.square import SquareStandIn, documents
 from engage_pipelines.sandbox.square.store import Search
 
-Limits = Literal["none", "stand-in", "product"]
+Limits = Literal["none", "stand-in"]
 VENDORS = ("square", "aiq", "crmcom", "voyado")
 _KEYS = {
     "SQUARE_ACCESS_TOKEN": "sandbox-square-token", "AIQ_API_KEY": "sandbox-aiq-key",
@@ -105,8 +105,8 @@ def serving(folder: Path, shop: Shop, limits: Limits) -> Iterator[str]:
     Args:
         folder: the installation.
         shop: whose days the settings name.
-        limits: `none` on either side; those that the stand-ins enforce (`stand-in`: 200 to 400 calls a second, CRM.COM
-            50); or those that the product comes with (`product`), which are lower.
+        limits: `none` on either side, or those that the stand-ins enforce (`stand-in`: 200 to 400 calls a second,
+            CRM.COM 50).
     """
     with start_sandbox_process(folder / "sandbox") as running:
         told = {vendor: _limits_of(f"{running.url}/_sandbox/{vendor}/limits", limits) for vendor in VENDORS}
@@ -140,8 +140,6 @@ def environment(folder: Path) -> dict[str, str]:
 
 def _limits_of(url: str, limits: Limits) -> str:
     """A vendor's lines in engage.toml; where there are to be no limits, the stand-in has none either."""
-    if limits == "product":
-        return ""
     if limits == "none":
         _put(url, {"rates": [], "enforced": False})
         return "rates = []"

@@ -62,8 +62,10 @@ def _median(rounds: list[Row], by: str) -> Row:
         return rounds[0]
     middle = statistics.median_low([row[by] for row in ended])
     median = next(row for row in ended if row[by] == middle)
-    # One round that was incomplete must show, whichever is the median.
+    # One round that was incomplete or refused must show, whichever is the median.
     told = {"is_complete_always": all(map(is_complete, ended)), "failed_rounds": len(rounds) - len(ended)}
+    if "refused" in median:
+        told["refused"] = max(row["refused"] for row in ended)
     return {**median, "all_seconds": [row[by] for row in ended], **told}
 
 

@@ -45,6 +45,17 @@ def test_the_median_is_that_of_the_figure_that_is_judged(plan: Plan) -> None:
     assert (row["seconds"], row["beyond"], row["all_seconds"]) == (100.0, 10.0, [9.0, 12.0, 10.0])
 
 
+def test_calls_that_were_refused_in_one_round_show_though_it_is_not_the_median(plan: Plan) -> None:
+    rounds = iter([(1.0, 3), (2.0, 0), (3.0, 0)])
+
+    def once(_: str) -> dict[str, Any]:
+        seconds, refused = next(rounds)
+        return {"seconds": seconds, "refused": refused}
+
+    (row,) = side_by_side(plan, "deliver under a limit", ["a"], once)
+    assert (row["seconds"], row["refused"]) == (2.0, 3)
+
+
 def test_a_contender_that_fails_is_told_as_failed_and_stops_no_other(plan: Plan) -> None:
     def once(who: str) -> dict[str, Any]:
         if who == "a":

@@ -24,14 +24,14 @@ Opening = Callable[[], AbstractContextManager[Pulling]]
 
 
 @pytest.fixture
-def opening(tmp_path: Path) -> Callable[[str, PullFunction], Opening]:
-    def make(name: str, how: PullFunction) -> Opening:
+def opening(tmp_path: Path) -> Callable[..., Opening]:
+    def make(name: str, how: PullFunction, kind: type[Pulling] = Pulling) -> Opening:
         @contextmanager
         def opened() -> Iterator[Pulling]:
             entity = replace(ORDERS, name=name, pull=how, prove=None, per_location=False)
             with (
                 VendorClient("acme", "http://127.0.0.1:9", limits=Limits(in_flight=2)) as client,
-                Pulling(
+                kind(
                     client, entity, source="acme", lake=tmp_path, windows=WINDOWS, location_ids=(),
                     options=Options(), now=lambda: NIGHT,
                 ) as pulling,
@@ -44,10 +44,12 @@ def opening(tmp_path: Path) -> Callable[[str, PullFunction], Opening]:
 
 
 class Asked:
-    """A pull that notes its windows and, if it is told to, waits before it answers."""
+    """A pull that notes its windows, with how many another one had had by then, and may wait before it answers."""
 
-    def __init__(self, *, waits: bool = False, error: Exception | None = None) -> None:
+    def __init__(self, *, waits: bool = False, error: Exception | None = None, after: Asked | None = None) -> None:
         self.windows: list[Scope] = []
+        self.seen: set[int] = set()
+        self._after = after
         self.began, self.may_end = threading.Event(), threading.Event()
         self._error = error
         if not waits:
@@ -55,6 +57,8 @@ class Asked:
 
     def __call__(self, client: VendorClient, scope: Scope) -> Iterator[Sequence[bytes]]:
         self.windows.append(scope)
+        if self._after:
+            self.seen.add(len(self._after.windows))
         self.began.set()
         assert self.may_end.wait(LONG)
         if self._error:
@@ -63,7 +67,7 @@ class Asked:
 
 
 def test_the_next_one_is_pulled_before_anything_of_the_first_was_taken(
-    opening: Callable[[str, PullFunction], Opening],
+    opening: Callable[..., Opening],
 ) -> None:
     first, second = Asked(), Asked()
     with PullsInTurn([opening("orders", first), opening("payments", second)]) as pulls:
@@ -74,20 +78,21 @@ def test_the_next_one_is_pulled_before_anything_of_the_first_was_taken(
 
 
 def test_the_next_one_waits_until_the_first_has_nothing_left_to_ask(
-    opening: Callable[[str, PullFunction], Opening],
+    opening: Callable[..., Opening],
 ) -> None:
-    first, second = Asked(waits=True), Asked()
+    first = Asked(waits=True)
+    second = Asked(after=first)
     with PullsInTurn([opening("orders", first), opening("payments", second)]) as pulls:
         pulling = pulls.next()
         assert first.began.wait(LONG)
-        assert not second.windows
         first.may_end.set()
         assert pulling.finish().windows == len(WINDOWS)
         assert pulls.next().finish().windows == len(WINDOWS)
     assert len(second.windows) == len(WINDOWS)
+    assert second.seen == {len(WINDOWS)}
 
 
-def test_after_a_failure_nothing_else_is_asked_for(opening: Callable[[str, PullFunction], Opening]) -> None:
+def test_after_a_failure_nothing_else_is_asked_for(opening: Callable[..., Opening]) -> None:
     first, second = Asked(error=CredentialsError("acme: 401")), Asked()
     with (
         pytest.raises(CredentialsError),
@@ -97,7 +102,7 @@ def test_after_a_failure_nothing_else_is_asked_for(opening: Callable[[str, PullF
     assert not second.windows
 
 
-def test_one_that_cannot_begin_is_told_in_its_turn(opening: Callable[[str, PullFunction], Opening]) -> None:
+def test_one_that_cannot_begin_is_told_in_its_turn(opening: Callable[..., Opening]) -> None:
     @contextmanager
     def failing() -> Iterator[Pulling]:
         raise RetryableError("acme: no answer")
@@ -110,17 +115,17 @@ def test_one_that_cannot_begin_is_told_in_its_turn(opening: Callable[[str, PullF
 
 
 def test_whoever_leaves_early_lets_what_is_under_way_end_and_begins_nothing(
-    opening: Callable[[str, PullFunction], Opening], monkeypatch: pytest.MonkeyPatch
+    opening: Callable[..., Opening],
 ) -> None:
-    first, second, stop = Asked(waits=True), Asked(), Pulling.stop
+    first, second = Asked(waits=True), Asked()
 
-    def stop_and_answer(pulling: Pulling) -> None:
-        stop(pulling)
-        first.may_end.set()
+    class AnsweredOnceStopped(Pulling):
+        def stop(self) -> None:
+            super().stop()
+            first.may_end.set()
 
-    monkeypatch.setattr(Pulling, "stop", stop_and_answer)
     threads = threading.active_count()
-    with PullsInTurn([opening("orders", first), opening("payments", second)]) as pulls:
+    with PullsInTurn([opening("orders", first, AnsweredOnceStopped), opening("payments", second)]) as pulls:
         pulls.next()
         assert first.began.wait(LONG)
     assert threading.active_count() == threads
