@@ -52,7 +52,8 @@ class Entity:
         name: the noun, as in `raw/<source>__<name>`.
         structure: file with the record's JSON structure in DuckDB's `json_transform` notation; names
             every field that the mapping reads.
-        tables: core table -> SQL file that shapes it from the view `raw` (one row per record).
+        tables: core table -> SQL file that shapes it from the view `raw` (one row per record). Of all tables but the
+            first it may look into core for what earlier windows brought; windows loaded together share one `raw`.
         checks: SQL file over `raw` that yields `record_id, reason` of records to quarantine.
         pull: yields pages of raw records of a scope.
         prove: asks the vendor a second, cheaper question about the same scope; yields raw pages.

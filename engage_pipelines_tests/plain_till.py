@@ -161,6 +161,7 @@ class Loader:
         window: Window = DAY,
         load_id: str | None = None,
         proofs: Iterable[Mapping[str, Any]] | None = None,
+        byte_count: int = 1000,
     ) -> LoadRequest:
         self.loads += 1
         name = load_id or f"acme:{entity.name}:{self.loads}"
@@ -170,7 +171,7 @@ class Loader:
             location_ids=("L1", "L2") if entity.per_location else (), spool=f"acme/{name}",
             records=ndjson(spool / "records.ndjson.zst", records),
             proofs=None if proofs is None else ndjson(spool / "proof.ndjson.zst", proofs),
-            page_count=1, pulled_at=NIGHT, variables={"default_country": "GB"},
+            page_count=1, byte_count=byte_count, pulled_at=NIGHT, variables={"default_country": "GB"},
         )  # fmt: skip
 
     def load(self, *records: Mapping[str, Any] | bytes, entity: Entity = ORDERS, **options: Any) -> LoadResult:

@@ -1,4 +1,4 @@
-"""Loading: finished spools into the warehouse, one transaction each, then the bookmark.
+"""Loading: finished spools into the warehouse, each whole or not at all, then the bookmark.
 
 Those of a range that are in the lake, or those of a pull that is still under way, each as soon as it is whole.
 """
@@ -80,8 +80,8 @@ class Loading:
     def load_range(self, start: datetime, end: datetime, *, only_new: bool = False, anew: bool = False) -> Loaded:
         """Load the finished spools whose window overlaps `[start, end)`.
 
-        Each window is one transaction; the bookmark follows it. With `only_new` a spool that core has as it is, is
-        not read again. With `anew` also records that core has in the same version are shaped and written.
+        Each window is written whole or not at all; the bookmark follows it. With `only_new` a spool that core has as
+        it is, is not read again. With `anew` also records that core has in the same version are shaped and written.
 
         Raises:
             IncompleteError: the till lists records that were not pulled; the windows before and after are
@@ -124,6 +124,7 @@ class Loading:
             records=folder / "records.ndjson.zst",
             proofs=proofs if manifest.proofs is not None else None,
             page_count=manifest.pages,
+            byte_count=manifest.bytes,
             pulled_at=manifest.pulled_at,
             variables=self.variables,
             anew=anew,

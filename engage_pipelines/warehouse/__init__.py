@@ -18,7 +18,8 @@ from engage_pipelines.warehouse.books import (
 from engage_pipelines.warehouse.corrections import ReturnRequest, write_returns
 from engage_pipelines.warehouse.database import Warehouse
 from engage_pipelines.warehouse.load import load_window, load_windows
-from engage_pipelines.warehouse.load_notes import LoadRequest, LoadResult, loaded_already
+from engage_pipelines.warehouse.load_notes import loaded_already
+from engage_pipelines.warehouse.load_request import LoadRequest, LoadResult
 from engage_pipelines.warehouse.plan import write_plan
 from engage_pipelines.warehouse.plan_request import Note, PlanRequest, PlanResult, Selection
 from engage_pipelines.warehouse.publish import Published, publish

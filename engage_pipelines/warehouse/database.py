@@ -34,7 +34,7 @@ STORAGE_VERSION = "v1.5.0"
 _ROW_GROUP = 30_720
 # While windows are loaded side by side DuckDB gets a part of the memory, so that a process that loads ten times as many
 # holds no more; but never less than two windows of ten thousand receipts need, if there is that much.
-_SIDE_BY_SIDE, _ENOUGH_MB = 0.3125, 128.0
+_SIDE_BY_SIDE, _ENOUGH_MB = 0.28, 128.0
 # Seconds between two looks whether another one has let go of the files.
 _LOOK = 0.01
 _MEGABYTES = {"KB": 0.001, "MB": 1.0, "GB": 1000.0, "MiB": 1.048576, "GiB": 1073.741824}

@@ -1,6 +1,6 @@
-"""Loading pulled windows: each is staged, then written in one transaction; the next ones are staged meanwhile.
+"""Loading pulled windows: some are staged together, then written in one transaction; the next are staged meanwhile.
 
-Rows are replaced by key, and the load is noted in the same transaction. Windows may be loaded in any order and any
+Rows are replaced by key, and the loads are noted in the same transaction. Windows may be loaded in any order and any
 number of times: what core already has in this or a later version is left alone. Windows may come while others are
 loaded; nobody is kept out of the files while one is waited for longer.
 """
@@ -20,22 +20,25 @@ from typing import Protocol
 import duckdb
 
 from engage_pipelines.connector import Entity
+from engage_pipelines.errors import WarehouseBusyError
 from engage_pipelines.model import Table
 from engage_pipelines.warehouse.database import Connection, Sitting, Warehouse, all_or_nothing, count_of
 from engage_pipelines.warehouse.load_notes import (
-    LoadRequest,
-    LoadResult,
-    core_tables,
     note_completeness,
-    note_load,
+    note_loads,
     note_quarantine,
     note_versions,
+    put_aside,
     unknown_fields,
 )
+from engage_pipelines.warehouse.load_request import Bundle, LoadRequest, LoadResult, core_tables
 from engage_pipelines.warehouse.staging import leave_out_written, stage, stage_rest
 
-# Windows that are staged while one is written; the rows of each are in memory.
+# Parts that are staged while one is written; the rows of each are in memory.
 _AHEAD = 1
+# Some forty statements have to be got ready for each bundle, whatever is in it: windows share them up to so many bytes
+# of records, as their rows are in memory together.
+_TOGETHER_BYTES = 60_000_000
 # Others want to open the files too: they are closed after so many seconds, and stay so for as long as a waiting
 # process needs to notice.
 _LONGEST_SITTING = 5.0
@@ -46,9 +49,9 @@ _PATIENCE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one transaction writes: a window's rows in one of the two files."""
+    """What one transaction writes: the rows of a bundle in one of the two files."""
 
-    request: LoadRequest
+    bundle: Bundle
     database: str
 
 
@@ -58,8 +61,8 @@ class _Staged:
 
     part: _Part
     connection: Connection
-    records: int
-    unknown_fields: tuple[str, ...]
+    records: list[int]
+    unknown_fields: list[tuple[str, ...]]
 
 
 class Arrivals(Protocol):
@@ -87,8 +90,9 @@ def load_windows(
 ) -> Generator[tuple[LoadRequest, LoadResult]]:
     """Load spools one after the other; yields each with its result when it is committed.
 
-    The files are open, and closed to others, while a result is looked at. Windows that are too large to be in memory
-    two at a time are loaded one after the other, with all of it and one thread.
+    The files are open, and closed to others, while a result is looked at. Whatever goes wrong with several windows is
+    tried again with each by itself: what was whole before it is loaded then, and the error is about one. Windows that
+    are too large to be in memory two at a time are loaded one after the other, with all of it and one thread.
     """
     parts = _Parts(_Here(requests) if isinstance(requests, Sequence) else requests)
     is_tight = False
@@ -98,10 +102,13 @@ def load_windows(
             opened = warehouse.sitting(side_by_side=side_by_side, is_tight=is_tight)
             with opened as sitting, _Stagers(sitting, parts) as stagers:
                 yield from _load_for_a_while(stagers, now, side_by_side=side_by_side)
-        except duckdb.OutOfMemoryException:
-            if is_tight:
-                raise
-            is_tight = True
+        except WarehouseBusyError:
+            raise
+        except Exception as error:
+            if not parts.take_apart():
+                if is_tight or not isinstance(error, duckdb.OutOfMemoryException):
+                    raise
+                is_tight = True
         if parts.at(0) is not None:
             time.sleep(_BREATH)
 
@@ -127,6 +134,8 @@ class _Parts:
     def __init__(self, arrivals: Arrivals) -> None:
         self._arrivals = arrivals
         self._here: deque[_Part] = deque()
+        # Came, and did not fit into the bundle before it.
+        self._left_over: LoadRequest | None = None
 
     def wait(self) -> bool:
         """True once there is a part; False if all are written and no window comes any more."""
@@ -134,28 +143,58 @@ class _Parts:
 
     def are_several(self) -> bool:
         """True if there will be more than the first."""
-        return len(self._here) > 1 or self._arrivals.left > 0
+        return len(self._here) > 1 or self._left_over is not None or self._arrivals.left > 0
 
     def at(self, position: int, *, within: float = 0.0) -> _Part | None:
-        """The part that is so many behind the first; None if its window does not come within so many seconds."""
+        """The part that is so many behind the first; None if no window of it comes within so many seconds."""
         while len(self._here) <= position:
-            request = self._arrivals.next(within=within)
-            if request is None:
+            bundle = self._next_bundle(within)
+            if bundle is None:
                 return None
-            self._here.extend(_parts(request))
+            self._here.extend(_parts(bundle))
         return self._here[position]
 
     def first_is_written(self) -> None:
         """Let go of the first."""
         self._here.popleft()
 
+    def take_apart(self) -> bool:
+        """Put each window of the first part by itself; False if there is none with several."""
+        if not self._here or not self._here[0].bundle.are_several:
+            return False
+        bundle = self._here[0].bundle
+        while self._here and self._here[0].bundle is bundle:
+            self._here.popleft()
+        alone = [part for request in bundle.requests for part in _parts(Bundle((request,)))]
+        self._here.extendleft(reversed(alone))
+        return True
 
-def _parts(request: LoadRequest) -> Iterator[_Part]:
+    def _next_bundle(self, within: float) -> Bundle | None:
+        """The next window with those behind it that are there already and that may be loaded with it."""
+        first = self._come(within)
+        if first is None:
+            return None
+        bundle = Bundle((first,))
+        while (request := self._come(0.0)) is not None:
+            if not bundle.takes(request, _TOGETHER_BYTES):
+                self._left_over = request
+                break
+            bundle = Bundle((*bundle.requests, request))
+        return bundle
+
+    def _come(self, within: float) -> LoadRequest | None:
+        if self._left_over is None:
+            return self._arrivals.next(within=within)
+        request, self._left_over = self._left_over, None
+        return request
+
+
+def _parts(bundle: Bundle) -> Iterator[_Part]:
     # One transaction can write one file only. The private one goes first: what it has too much after a
     # crash is replaced by the repeat, which happens because the load is noted in the other one.
-    if any(table.is_personal for table in core_tables(request.entity)):
-        yield _Part(request, "private")
-    yield _Part(request, "warehouse")
+    if any(table.is_personal for table in core_tables(bundle.entity)):
+        yield _Part(bundle, "private")
+    yield _Part(bundle, "warehouse")
 
 
 class _Stagers:
@@ -204,7 +243,7 @@ class _Stagers:
     def is_written(self, staged: _Staged) -> None:
         """Let go of the part that came last from `next`."""
         staged.connection.close()
-        self._written.append(staged.part.request.load_id)
+        self._written += staged.part.bundle.load_ids
         self._parts.first_is_written()
         self._begun -= 1
 
@@ -217,46 +256,68 @@ def _load_for_a_while(
         staged, written = found
         if side_by_side:
             stagers.begin_next()
-        result = _write(staged, written, now())
+        results = _write(staged, written, now())
         stagers.is_written(staged)
-        if result is not None:
-            yield staged.part.request, result
+        if results is not None:
+            yield from zip(staged.part.bundle.requests, results, strict=True)
         stagers.begin_next(patience=_PATIENCE)
 
 
 def _stage(connection: Connection, part: _Part) -> _Staged:
-    records = stage(connection, part.request, part.database)
-    unknown = unknown_fields(part.request) if part.database == "warehouse" else ()
+    records = stage(connection, part.bundle, part.database)
+    unknown = [unknown_fields(request) for request in part.bundle.requests] if part.database == "warehouse" else []
     return _Staged(part, connection, records, unknown)
 
 
-def _write(staged: _Staged, written: Sequence[str], now: datetime) -> LoadResult | None:
-    """Write a part; the part of the published file gives the window's result."""
-    connection, request, database = staged.connection, staged.part.request, staged.part.database
-    entity, tables = request.entity, core_tables(request.entity)
+def _write(staged: _Staged, written: Sequence[str], now: datetime) -> list[LoadResult] | None:
+    """Write a part; the part of the published file gives the result of each window."""
+    connection, bundle, database = staged.connection, staged.part.bundle, staged.part.database
+    tables = core_tables(bundle.entity)
     # Only now: it may refer to what an earlier window has just brought, and both threads have as much to do.
-    stage_rest(connection, request)
+    stage_rest(connection, bundle)
     with all_or_nothing(connection):
-        if entity.windowed:
-            leave_out_written(connection, request, database, written)
+        if bundle.entity.windowed:
+            leave_out_written(connection, bundle, database, written)
         if database == "private":
-            _replace(connection, entity, database, [table for table in tables if table.is_personal])
+            _replace(connection, bundle.entity, database, [table for table in tables if table.is_personal])
             return None
-        rows = _replace(connection, entity, database, tables)
-        quarantined = note_quarantine(connection, request, now)
-        missing = note_completeness(connection, request, now) if request.proofs else 0
-        if "transactions" in rows:
-            note_versions(connection, now)
-        changed = next(iter(rows.values()))
-        result = LoadResult(staged.records, changed, quarantined, missing, staged.unknown_fields, rows)
-        note_load(connection, request, result, now)
-    return result
+        _replace(connection, bundle.entity, database, tables)
+        return _note(staged, now)
 
 
-def _replace(connection: Connection, entity: Entity, database: str, tables: Sequence[Table]) -> dict[str, int]:
-    """Put the staged rows in the place of older ones; gives the rows per table."""
+def _note(staged: _Staged, now: datetime) -> list[LoadResult]:
+    """Note of each window what became of it."""
+    connection, bundle = staged.connection, staged.part.bundle
+    put_aside(connection, bundle)
+    note_quarantine(connection, bundle, now)
+    missing = note_completeness(connection, bundle, now) if bundle.has_proofs else {}
+    tables = core_tables(bundle.entity)
+    if "transactions" in bundle.entity.tables:
+        note_versions(connection, now)
+    rows = {table.name: _count(connection, f"staged_{table.name} join windows using (load_id)") for table in tables}
+    aside = _count(connection, "aside join windows on number = window_number")
+    results = [
+        LoadResult(
+            staged.records[number - 1], rows[tables[0].name].get(number, 0), aside.get(number, 0),
+            missing.get(number, 0), staged.unknown_fields[number - 1],
+            {name: counts.get(number, 0) for name, counts in rows.items()},
+        )
+        for number in range(1, len(bundle.requests) + 1)
+    ]  # fmt: skip
+    note_loads(connection, bundle, results, now)
+    return results
+
+
+def _count(connection: Connection, rows: str) -> dict[int, int]:
+    """Rows by the number of their window."""
+    return dict(connection.execute(f"select number, count(*) from {rows} group by number").fetchall())
+
+
+def _replace(connection: Connection, entity: Entity, database: str, tables: Sequence[Table]) -> None:
+    """Put the staged rows in the place of older ones."""
     _delete_replaced(connection, entity, database, tables)
-    return {table.name: _insert(connection, database, table) for table in tables}
+    for table in tables:
+        _insert(connection, database, table)
 
 
 def _delete_replaced(connection: Connection, entity: Entity, database: str, tables: Sequence[Table]) -> None:
@@ -275,10 +336,9 @@ def _delete_replaced(connection: Connection, entity: Entity, database: str, tabl
         connection.execute(f"delete from {database}.{table.full_name} where {of_these}")
 
 
-def _insert(connection: Connection, database: str, table: Table) -> int:
+def _insert(connection: Connection, database: str, table: Table) -> None:
     names = table.column_names if database == "private" else table.public_column_names
     columns = ", ".join(f'"{name}"' for name in names)
-    return count_of(
-        connection,
-        f"insert into {database}.{table.full_name} ({columns}) select {columns} from staged_{table.name}",
+    connection.execute(
+        f"insert into {database}.{table.full_name} ({columns}) select {columns} from staged_{table.name}"
     )

@@ -5,151 +5,96 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from engage_pipelines.connector import Entity, Window
-from engage_pipelines.model import TABLE_BY_NAME, Table
+from engage_pipelines.model import TABLE_BY_NAME
 from engage_pipelines.warehouse.database import Connection, Warehouse, bare, count_of, quoted
+from engage_pipelines.warehouse.load_request import Bundle, LoadRequest, LoadResult, NotTogetherError
 
-# 16 MiB: a wholesale order with thousands of lines is one JSON object.
-LARGEST_RECORD = 16 * 1024 * 1024
-# 2 MiB: DuckDB sets aside twice the largest record per thread. A larger one takes the slow path, which sets aside more.
-LARGEST_USUAL_RECORD = 2 * 1024 * 1024
 # The second question is answered in a few fields per record.
 _LARGEST_PROOF = 1024 * 1024
 # Records that are looked through for fields that the mapping does not know.
 _SAMPLE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class LoadRequest:
-    """One finished spool and how to read it.
-
-    Attributes:
-        source: source name.
-        entity: its declaration.
-        folder: where the source's SQL and structure files are.
-        load_id: key of the load.
-        window: modification window that was pulled.
-        location_ids: locations that were asked.
-        spool: folder of the spool, relative to the lake.
-        records: NDJSON file of the records.
-        proofs: NDJSON file of the second question's answer, if it was asked.
-        page_count: pages pulled.
-        pulled_at: when the pull ended.
-        variables: options and settings that the SQL reads.
-        anew: records that core has in this version are shaped and written once more: the mapping has changed.
-    """
-
-    source: str
-    entity: Entity
-    folder: Path
-    load_id: str
-    window: Window
-    location_ids: tuple[str, ...]
-    spool: str
-    records: Path
-    proofs: Path | None
-    page_count: int
-    pulled_at: datetime
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    anew: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LoadResult:
-    """What a load did.
-
-    Attributes:
-        records: records in the spool.
-        changed: records new or changed.
-        quarantined: records put into quarantine.
-        missing: records that the till lists but that were not pulled.
-        unknown_fields: top-level fields that the mapping does not know.
-        rows: rows written per core table.
-    """
-
-    records: int
-    changed: int
-    quarantined: int
-    missing: int
-    unknown_fields: tuple[str, ...]
-    rows: dict[str, int]
-
-
-def core_tables(entity: Entity) -> list[Table]:
-    """The tables that an entity fills, its main table first."""
-    return [TABLE_BY_NAME[f"core.{name}"] for name in entity.tables]
-
-
-def note_load(connection: Connection, request: LoadRequest, result: LoadResult, now: datetime) -> None:
-    """Note the load itself, in the place of an earlier run of the same window."""
-    values = [
-        request.load_id, request.source, request.entity.name, ",".join(request.location_ids),
-        request.window.start, request.window.end, request.spool, request.page_count, result.records, result.changed,
-        result.quarantined, len(result.unknown_fields), ",".join(result.unknown_fields) or None,
-        request.pulled_at, now,
-    ]  # fmt: skip
-    connection.execute("delete from warehouse.ops.loads where load_id = ?", [request.load_id])
+def note_loads(connection: Connection, bundle: Bundle, results: Sequence[LoadResult], now: datetime) -> None:
+    """Note the loads themselves, each in the place of an earlier run of the same window."""
+    connection.execute("delete from warehouse.ops.loads where load_id in (select load_id from windows)")
     # By name: a column that a later release added stands last in an older file.
-    columns = ", ".join(TABLE_BY_NAME["ops.loads"].column_names)
-    connection.execute(f"insert into warehouse.ops.loads ({columns}) values ({', '.join('?' * len(values))})", values)
+    columns = TABLE_BY_NAME["ops.loads"].column_names
+    sql = f"insert into warehouse.ops.loads ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
+    for request, result in zip(bundle.requests, results, strict=True):
+        values = [
+            request.load_id, request.source, request.entity.name, ",".join(request.location_ids),
+            request.window.start, request.window.end, request.spool, request.page_count, result.records,
+            result.changed, result.quarantined, len(result.unknown_fields), ",".join(result.unknown_fields) or None,
+            request.pulled_at, now,
+        ]  # fmt: skip
+        connection.execute(sql, values)
 
 
-def note_quarantine(connection: Connection, request: LoadRequest, now: datetime) -> int:
-    """Note the records that could not become rows; gives how many."""
-    connection.execute("delete from warehouse.ops.quarantine where load_id = ?", [request.load_id])
+def put_aside(connection: Connection, bundle: Bundle) -> None:
+    """Make `aside` of `quarantined`: each record with its window's number.
+
+    Raises:
+        NotTogetherError: a record cannot tell by its id which window it is of.
+    """
+    number, source = "1", "quarantined"
+    if bundle.are_several:
+        number, source = "window_number", "quarantined left join landed on id = record_id"
+    connection.execute(
+        f"create temp table aside as select {number} as window_number, record_id, min(reason) as reason "
+        f"from {source} group by all"
+    )
+    if count_of(connection, "select count(*) from aside where window_number is null"):
+        raise NotTogetherError("a record that cannot be read has no id")
+
+
+def note_quarantine(connection: Connection, bundle: Bundle, now: datetime) -> None:
+    """Note the records that could not become rows."""
+    connection.execute("delete from warehouse.ops.quarantine where load_id in (select load_id from windows)")
     connection.execute(
         "insert into warehouse.ops.quarantine (load_id, source, entity, record_id, reason, spool_path, quarantined_at) "
-        "select ?, ?, ?, record_id, min(reason), ?, ? "
-        "from quarantined group by record_id",
-        [request.load_id, request.source, request.entity.name, request.spool, now],
+        "select load_id, ?, ?, record_id, reason, spool_path, ? from aside join windows on number = window_number",
+        [bundle.source, bundle.entity.name, now],
     )
-    return count_of(connection, "select count(distinct record_id) from quarantined")
 
 
-def list_proofs(connection: Connection, request: LoadRequest) -> None:
-    """Read the answer to the second question into the temporary table `listed`."""
-    connection.execute(
-        "create temp view proof as select json as record from read_ndjson_objects("
-        f"{quoted(request.proofs)}, maximum_object_size = {_LARGEST_PROOF})"
-    )
-    sql = (request.folder / str(request.entity.proof)).read_text()
-    connection.execute(f"create temp table listed as {bare(sql)}")
+def list_proofs(connection: Connection, bundle: Bundle) -> None:
+    """Read the answers to the second question into the temporary table `listed`."""
+    sql = bare((bundle.folder / str(bundle.entity.proof)).read_text())
+    for number, request in enumerate(bundle.requests, 1):
+        connection.execute(
+            "create or replace temp view proof as select json as record from read_ndjson_objects("
+            f"{quoted(request.proofs)}, maximum_object_size = {_LARGEST_PROOF})"
+        )
+        into = "create temp table listed as" if number == 1 else "insert into listed by name"
+        connection.execute(f"{into} select {number} as window_number, * from ({sql})")
 
 
-def note_completeness(connection: Connection, request: LoadRequest, now: datetime) -> int:
-    """Compare what landed with what the till lists, location by location; gives the records missing."""
+def note_completeness(connection: Connection, bundle: Bundle, now: datetime) -> dict[int, int]:
+    """Compare what landed with what the till lists, location by location; gives the records missing by window."""
     # What an earlier pull of a part of this window found is answered by this one.
     connection.execute(
-        "delete from warehouse.ops.completeness where load_id = ? or (source = ? and entity = ? and "
-        "list_contains(?::varchar[], location_id) and window_start_at >= ? and window_end_at <= ?)",
-        [
-            request.load_id, request.source, request.entity.name, list(request.location_ids),
-            request.window.start, request.window.end,
-        ],
-    )  # fmt: skip
+        "delete from warehouse.ops.completeness as c using windows as w where c.load_id = w.load_id or (c.source = ? "
+        "and c.entity = ? and list_contains(w.location_ids, c.location_id) "
+        "and c.window_start_at >= w.window_start_at and c.window_end_at <= w.window_end_at)",
+        [bundle.source, bundle.entity.name],
+    )
     connection.execute(
         (Path(__file__).parent / "completeness.sql").read_text(),
-        {
-            "load_id": request.load_id, "source": request.source, "entity": request.entity.name,
-            "location_ids": list(request.location_ids), "window_start_at": request.window.start,
-            "window_end_at": request.window.end, "checked_at": now,
-        },
-    )  # fmt: skip
-    return count_of(
-        connection,
-        "select sum(missing_count) from warehouse.ops.completeness where load_id = ?",
-        [request.load_id],
+        {"source": bundle.source, "entity": bundle.entity.name, "checked_at": now},
     )
+    missing = connection.execute(
+        "select number, sum(missing_count) from warehouse.ops.completeness join windows using (load_id) group by number"
+    ).fetchall()
+    return {number: int(count) for number, count in missing}
 
 
 def unknown_fields(request: LoadRequest) -> tuple[str, ...]:

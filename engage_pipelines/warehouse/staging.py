@@ -1,4 +1,4 @@
-"""Staging one pulled window: from the spool to temporary tables with the rows as core will have them.
+"""Staging pulled windows: from their spools to temporary tables with the rows as core will have them.
 
 The order: what core has already -> read typed -> newest version per record -> checks -> map the records -> map what
 belongs to them -> required columns. A record that cannot become a row is put aside for quarantine and stops nothing
@@ -20,44 +20,45 @@ from engage_pipelines.connector import Entity
 from engage_pipelines.model import Table
 from engage_pipelines.warehouse.database import Connection, bare, count_of, quoted, register_currencies, set_variables
 from engage_pipelines.warehouse.known import News, confirmed, find_known, is_known, news
-from engage_pipelines.warehouse.load_notes import (
-    LARGEST_RECORD,
-    LARGEST_USUAL_RECORD,
-    LoadRequest,
-    core_tables,
-    list_proofs,
-)
+from engage_pipelines.warehouse.load_notes import list_proofs
+from engage_pipelines.warehouse.load_request import Bundle, NotTogetherError, core_tables, list_windows
+from engage_pipelines.warehouse.spools import LARGEST_RECORD, number_of_file, read_files
 from engage_pipelines.warehouse.structure import as_text, column_types, leaf_count, wrong_shape
 
 
-def stage(connection: Connection, request: LoadRequest, database: str) -> int:
-    """Read and check a spool and map its records against one of the two files; gives the records in the spool.
+def stage(connection: Connection, bundle: Bundle, database: str) -> list[int]:
+    """Read and check spools and map their records against one of the two files; gives the records in each.
 
-    Leaves `staged_<main table>`, `raw`, `quarantined`, and with proofs `landed_ids` and `listed`.
+    Leaves `windows`, `landed` (window_number, id and, with proofs, location_id of every record), `raw`, `quarantined`,
+    `staged_<main table>` and with proofs `listed`.
+
+    Raises:
+        NotTogetherError: several windows, of which one has to be read by itself.
     """
-    _prepare(connection, request)
-    with news(connection, request, database) as found:
-        read = _read_records(connection, request, found.file)
-    found = confirmed(connection, request, found, read)
-    records = _note_what_landed(connection, request, found)
-    _keep_the_newest(connection, request.entity)
-    _run_checks(connection, request)
-    _map_records(connection, request, database, found)
+    _prepare(connection, bundle)
+    with news(connection, bundle, database) as found:
+        read = _read_records(connection, bundle, found.files)
+    found = confirmed(connection, bundle, found, read)
+    records = _note_what_landed(connection, bundle, found)
+    _keep_the_newest(connection, bundle)
+    _run_checks(connection, bundle)
+    _map_records(connection, bundle, database, found)
     return records
 
 
-def stage_rest(connection: Connection, request: LoadRequest) -> None:
+def stage_rest(connection: Connection, bundle: Bundle) -> None:
     """Map what belongs to the records, once all earlier windows are written; leaves every `staged_<table>`."""
-    tables = core_tables(request.entity)
+    tables = core_tables(bundle.entity)
     for table in tables[1:]:
-        _map_table(connection, request, table)
-    _quarantine_missing(connection, request, tables)
+        _map_table(connection, bundle, table)
+    _quarantine_missing(connection, bundle, tables)
     connection.execute("drop table raw")
 
 
-def _prepare(connection: Connection, request: LoadRequest) -> None:
-    set_variables(connection, request.variables)
+def _prepare(connection: Connection, bundle: Bundle) -> None:
+    set_variables(connection, bundle.variables)
     register_currencies(connection)
+    list_windows(connection, bundle)
     connection.execute(
         "create temp table stores as select store_id, source, source_store_id, time_zone, currency, "
         "country_code from core.stores"
@@ -65,20 +66,21 @@ def _prepare(connection: Connection, request: LoadRequest) -> None:
     connection.execute("create temp table quarantined (record_id varchar, reason varchar)")
 
 
-def _read_records(connection: Connection, request: LoadRequest, file: Path) -> Path:
-    """Read a file into `pulled`; gives which one it was in the end."""
-    structure = json.loads((request.folder / request.entity.structure).read_text())
+def _read_records(connection: Connection, bundle: Bundle, files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Read files into `pulled`; gives which ones they were in the end."""
+    structure = json.loads((bundle.folder / bundle.entity.structure).read_text())
     try:
         connection.execute(
-            f"create temp table pulled as select * from read_json(?, format = 'newline_delimited', "
-            f"columns = {column_types(structure)}, maximum_object_size = {LARGEST_USUAL_RECORD})",
-            [str(file)],
+            f"create temp table pulled as select * exclude (engage_spool), {number_of_file(files)} as window_number "
+            f"from {read_files(files, column_types(structure))}"
         )
-    except duckdb.InvalidInputException:
+    except duckdb.InvalidInputException as error:
+        if bundle.are_several:
+            raise NotTogetherError("a record has to be looked at by itself") from error
         # All of the spool: what has no id is called by its line there.
-        _read_one_by_one(connection, structure, request.records)
-        return request.records
-    return file
+        _read_one_by_one(connection, structure, bundle.spools[0])
+        return bundle.spools
+    return files
 
 
 def _read_one_by_one(connection: Connection, structure: dict[str, Any], file: Path) -> None:
@@ -99,28 +101,36 @@ def _read_one_by_one(connection: Connection, structure: dict[str, Any], file: Pa
         "'a value does not fit its documented type' from texts where line in (from misfits)"
     )
     connection.execute(
-        "create temp table pulled as select unnest(typed) from texts where line not in (from misfits) order by line"
+        "create temp table pulled as select unnest(typed), 1 as window_number from texts "
+        "where line not in (from misfits) order by line"
     )
 
 
-def _note_what_landed(connection: Connection, request: LoadRequest, found: News) -> int:
-    """Keep the ids of all records of the spool, if they are compared with a list; gives how many records it has."""
-    if request.proofs:
-        landed = "heads" if found.has_heads else "pulled"
-        connection.execute(f"create temp table landed_ids as select id, location_id from {landed}")
-        list_proofs(connection, request)
-    if found.has_heads:
-        return count_of(connection, "select count(*) from heads")
-    return count_of(connection, "select (select count(*) from pulled) + (select count(*) from quarantined)")
+def _note_what_landed(connection: Connection, bundle: Bundle, found: News) -> list[int]:
+    """Keep the ids of all records of the spools, to be compared with a list; gives how many each has."""
+    place = "location_id" if bundle.has_proofs else "null as location_id"
+    of_all, record_id = "heads", "id"
+    if not found.has_heads:
+        of_all, record_id = "pulled", f"cast(({bundle.entity.record_id}) as varchar) as id"
+    connection.execute(f"create temp table landed as select window_number, {record_id}, {place} from {of_all}")
+    if bundle.has_proofs:
+        list_proofs(connection, bundle)
+    counted = "select number, count(window_number) + any_value(misfits) from windows left join landed on window_number "
+    counted += "= number cross join (select count(*) as misfits from quarantined) group by number order by number"
+    return [count for _, count in connection.execute(counted).fetchall()]
 
 
-def _keep_the_newest(connection: Connection, entity: Entity) -> None:
+def _keep_the_newest(connection: Connection, bundle: Bundle) -> None:
     """Make `raw` of what was pulled: each record once."""
+    entity = bundle.entity
     twice = f"select count(*) > count(distinct {entity.record_id}) from pulled"
     if not count_of(connection, twice):
         # The usual case: nothing came twice, so there is no need for a second copy in memory.
         connection.execute("alter table pulled rename to raw")
         return
+    if bundle.are_several:
+        # It may be in two of the windows: each brings its version.
+        raise NotTogetherError("a record came twice, or without an id")
     connection.execute(
         f"create temp table raw as select * from pulled qualify ({entity.record_id}) is null or row_number() over "
         f"(partition by {entity.record_id} order by {entity.modified_at} desc nulls last, {entity.version} desc) = 1"
@@ -128,26 +138,31 @@ def _keep_the_newest(connection: Connection, entity: Entity) -> None:
     connection.execute("drop table pulled")
 
 
-def _run_checks(connection: Connection, request: LoadRequest) -> None:
-    sql = (request.folder / request.entity.checks).read_text()
+def _run_checks(connection: Connection, bundle: Bundle) -> None:
+    sql = (bundle.folder / bundle.entity.checks).read_text()
     connection.execute(
         f"insert into quarantined select coalesce(record_id, 'record without id'), reason from ({bare(sql)})"
     )
-    record_id = request.entity.record_id
+    record_id = bundle.entity.record_id
     connection.execute(
         f"delete from raw where ({record_id}) is null or ({record_id}) in (select record_id from quarantined)"
     )
 
 
-def _map_records(connection: Connection, request: LoadRequest, database: str, found: News) -> None:
-    entity, main = request.entity, core_tables(request.entity)[0]
-    _map_table(connection, request, main)
+def _map_records(connection: Connection, bundle: Bundle, database: str, found: News) -> None:
+    entity, main = bundle.entity, core_tables(bundle.entity)[0]
+    if bundle.are_several:
+        connection.execute(
+            f"create temp table load_of as select {quoted(bundle.source + ':')} || id as key, load_id "
+            "from landed join windows on number = window_number where id is not null group by all"
+        )
+    _map_table(connection, bundle, main)
     if not entity.windowed:
         # Of a whole state any row may be there in another form.
         connection.execute(f"create temp table replaced as select {main.key[0]} as key from staged_{main.name}")
         return
     if not found.has_heads:
-        find_known(connection, request, database, f"from ({_heads_of(main)})")
+        find_known(connection, bundle, database, f"from ({_heads_of(main)})")
     _leave_out_known(connection, entity, main)
 
 
@@ -157,15 +172,19 @@ def _heads_of(main: Table) -> str:
     return f"select {main.key[0]} as key, {source_id} as id, modified_at, {version} from staged_{main.name}"
 
 
-def _map_table(connection: Connection, request: LoadRequest, table: Table) -> None:
-    sql = (request.folder / request.entity.tables[table.name]).read_text()
+def _map_table(connection: Connection, bundle: Bundle, table: Table) -> None:
+    sql = bare((bundle.folder / bundle.entity.tables[table.name]).read_text())
+    load_id, source = quoted(bundle.requests[0].load_id), f"({sql}) as shaped"
+    if bundle.are_several:
+        owner = core_tables(bundle.entity)[0].key[0]
+        load_id, source = "load_of.load_id", f"{source} left join load_of on load_of.key = shaped.{owner}"
     columns = ", ".join(
-        f'cast({quoted(request.load_id)} as varchar) as "load_id"'
+        f'cast({load_id} as varchar) as "load_id"'
         if c.name == "load_id"
-        else f'cast("{c.name}" as {c.duckdb_type}) as "{c.name}"'
+        else f'cast(shaped."{c.name}" as {c.duckdb_type}) as "{c.name}"'
         for c in table.columns
     )
-    connection.execute(f"create temp table staged_{table.name} as select {columns} from ({bare(sql)})")
+    connection.execute(f"create temp table staged_{table.name} as select {columns} from {source}")
 
 
 def _leave_out_known(connection: Connection, entity: Entity, main: Table) -> None:
@@ -178,14 +197,14 @@ def _leave_out_known(connection: Connection, entity: Entity, main: Table) -> Non
     connection.execute("create temp table replaced as select key from known where not is_known")
 
 
-def leave_out_written(connection: Connection, request: LoadRequest, database: str, load_ids: Sequence[str]) -> None:
+def leave_out_written(connection: Connection, bundle: Bundle, database: str, load_ids: Sequence[str]) -> None:
     """The same once more, against the windows that were written after this one was staged."""
     if not load_ids:
         return
-    tables = core_tables(request.entity)
+    tables = core_tables(bundle.entity)
     main, owner = tables[0], tables[0].key[0]
     connection.execute(
-        f"create temp table written as select staged.{owner} as key, {is_known(request)} as is_known "
+        f"create temp table written as select staged.{owner} as key, {is_known(bundle)} as is_known "
         f"from staged_{main.name} as staged join {database}.{main.full_name} as held using ({owner}) "
         f"where list_contains(?::varchar[], held.load_id)",
         [list(load_ids)],
@@ -198,7 +217,7 @@ def leave_out_written(connection: Connection, request: LoadRequest, database: st
             )
 
 
-def _quarantine_missing(connection: Connection, request: LoadRequest, tables: list[Table]) -> None:
+def _quarantine_missing(connection: Connection, bundle: Bundle, tables: list[Table]) -> None:
     """A record whose row, or any child row, lacks a required column is quarantined whole."""
     owner = tables[0].key[0]
     connection.execute("create temp table unusable (owner varchar, reason varchar)")
@@ -212,7 +231,7 @@ def _quarantine_missing(connection: Connection, request: LoadRequest, tables: li
         )
     if not count_of(connection, "select count(*) from unusable"):
         return
-    prefix = f"{request.source}:"
+    prefix = f"{bundle.source}:"
     connection.execute(
         "insert into quarantined select case when starts_with(owner, ?) then substr(owner, ?) else owner end, "
         "min(reason) from unusable group by owner",

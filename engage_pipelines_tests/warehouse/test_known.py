@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from engage_pipelines.connector import Window
 from engage_pipelines.warehouse import LoadRequest, load_window
+from engage_pipelines.warehouse.database import Connection
 from engage_pipelines.warehouse.known import News, confirmed, news
+from engage_pipelines.warehouse.load_request import Bundle, list_windows
 from engage_pipelines_tests.plain_till import CUSTOMERS, DAY, NIGHT, ORDERS, Loader, customer, ndjson, order
 
 LATER = {"updated_at": "2026-11-18T12:00:00Z", "version": 2}
@@ -26,13 +28,20 @@ def till(tmp_path: Path) -> Loader:
     return Loader(tmp_path)
 
 
+def staged(connection: Connection, *requests: LoadRequest) -> Bundle:
+    """Windows to be loaded together, as a connection knows of them."""
+    bundle = Bundle(requests)
+    list_windows(connection, bundle)
+    return bundle
+
+
 def read_of(till: Loader, request: LoadRequest) -> tuple[list[str], bool]:
     """The lines that a load would read whole, and whether core was asked about heads."""
-    with till.warehouse.connection() as connection, news(connection, request, "warehouse") as found:
+    with till.warehouse.connection() as connection, news(connection, staged(connection, request), "warehouse") as found:
         assert isinstance(found, News)
-        if found.file == request.records:
+        if found.files == (request.records,):
             return ["all"], found.has_heads
-        return found.file.read_text().splitlines(), found.has_heads
+        return found.files[0].read_text().splitlines(), found.has_heads
 
 
 def ids_in(lines: list[str]) -> list[str]:
@@ -147,8 +156,8 @@ def test_a_spool_that_is_replaced_meanwhile_is_read_whole(till: Loader, count: i
     with till.warehouse.connection() as connection:
         kind = "TIMESTAMP WITH TIME ZONE"
         connection.create_function("pulled_again", pulled_again, [kind], kind)  # type: ignore[call-overload]
-        with news(connection, request, "warehouse") as found:
-            assert (found.file, found.has_heads) == (request.records, False)
+        with news(connection, staged(connection, request), "warehouse") as found:
+            assert (found.files, found.has_heads) == ((request.records,), False)
         left = "select table_name from duckdb_tables() where temporary and table_name in ('heads', 'known')"
         assert connection.execute(left).fetchall() == []
 
@@ -161,14 +170,14 @@ def test_heads_count_as_long_as_what_was_read_is_what_they_are_of(
 ) -> None:
     till.load(order("O1"), order("O2"))
     request = till.request([order(f"O{n}") for n in range(1, 3 + new)], window=AGAIN)
-    with till.warehouse.connection() as connection, news(connection, request, "warehouse") as found:
-        assert (found.file == request.records) is (new == 12)
+    with till.warehouse.connection() as connection, news(connection, staged(connection, request), "warehouse") as found:
+        assert (found.files == (request.records,)) is (new == 12)
         if is_replaced:
             ndjson(request.records.with_suffix(".part"), [order("O20")]).replace(request.records)
-        read = request.records if reads_the_spool else found.file
+        read = (request.records,) if reads_the_spool else found.files
         # Lines that were written aside stay what they were.
-        holds = not is_replaced or read != request.records
-        assert confirmed(connection, request, found, read).has_heads is holds
+        holds = not is_replaced or read != (request.records,)
+        assert confirmed(connection, Bundle((request,)), found, read).has_heads is holds
         left = "select count(*) from duckdb_tables() where temporary and table_name in ('heads', 'known')"
         assert connection.execute(left).fetchall() == [(2 if holds else 0,)]
 

@@ -24,6 +24,8 @@ from engage_pipelines.settings import child_environment
 from engage_pipelines.warehouse import LoadRequest, Warehouse, load_window, load_windows
 from engage_pipelines_tests.plain_till import CUSTOMERS, DAY, NIGHT, ORDERS, Loader, customer, order
 
+# Windows of so many bytes are not loaded together.
+TOO_MUCH = 10**9
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -82,7 +84,7 @@ def test_windows_that_are_staged_while_another_is_written_keep_to_its_versions(t
     newer = order(total=12, version=2, updated_at="2026-11-18T11:00:00Z", lines=order()["lines"][:1])
     newest = order(total=15, version=3, updated_at="2026-11-18T12:00:00Z")
     windows = [[newer, order("O2")], [order(), order("O2"), order("O3")], [newest], [newer]]
-    requests = [till.request(records) for records in windows]
+    requests = [till.request(records, byte_count=TOO_MUCH) for records in windows]
     results = list(load_windows(till.warehouse, requests, now=lambda: NIGHT))
     assert [(request, result.changed) for request, result in results] == list(zip(requests, [2, 1, 1, 0], strict=True))
     assert till.rows("select transaction_id, version, total_amount from core.transactions order by 1") == [
@@ -104,7 +106,7 @@ def test_windows_that_are_staged_while_another_is_written_keep_to_its_versions(t
 
 
 def test_what_belongs_to_a_record_is_mapped_when_all_earlier_windows_are_written(till: Loader) -> None:
-    requests = [till.request([order(f"O{n}")]) for n in range(4)]
+    requests = [till.request([order(f"O{n}")], byte_count=TOO_MUCH) for n in range(4)]
     sql = till.folder / "acme" / "transaction_tenders.sql"
     sql.write_text(sql.read_text().replace("0 as tip_amount", "(select count(*) from core.transactions) as tip_amount"))
 
