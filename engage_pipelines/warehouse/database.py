@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 import phonenumbers
 import pyarrow as pa
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from engage_pipelines.errors import WarehouseBusyError
 from engage_pipelines.model import TABLES, Table
@@ -48,12 +48,21 @@ class Warehouse:
         wait_seconds: how long to wait for another process.
         memory_limit: DuckDB's notation, e.g. `512MB`.
         threads: DuckDB's worker threads.
+        sitting_seconds: how long a load keeps others waiting before it lets them in: between two sittings no window
+            is staged ahead.
     """
 
     def __init__(
-        self, folder: Path, *, wait_seconds: float = 600.0, memory_limit: str = "512MB", threads: int = 2
+        self,
+        folder: Path,
+        *,
+        wait_seconds: float = 600.0,
+        memory_limit: str = "512MB",
+        threads: int = 2,
+        sitting_seconds: float = 5.0,
     ) -> None:
         self.folder = folder
+        self.sitting_seconds = sitting_seconds
         self.path = folder / "engage.duckdb"
         self.private_path = folder / "private.duckdb"
         self.published_path = folder / "analytics.duckdb"
@@ -72,13 +81,31 @@ class Warehouse:
             WarehouseBusyError: another process held it longer than the configured wait.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        until = time.monotonic() + self._wait
         try:
-            with FileLock(self.folder / "engage.lock", timeout=self._wait, poll_interval=_LOOK):
-                yield
+            # Whoever is next holds a second lock while it waits: so it is seen, and nobody overtakes it.
+            with self._lock("engage.next", self._wait):
+                lock = self._lock("engage.lock", max(0.0, until - time.monotonic()))
+                lock.acquire()
         except Timeout as error:
             raise WarehouseBusyError(
                 f"warehouse {self.path.name}: another process has held it for {self._wait:.0f} s"
             ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_awaited(self) -> bool:
+        """True if somebody waits for the files, for whoever has them open."""
+        try:
+            with self._lock("engage.next", 0.0):
+                return False
+        except Timeout:
+            return True
+
+    def _lock(self, name: str, wait: float) -> BaseFileLock:
+        return FileLock(self.folder / name, timeout=wait, poll_interval=_LOOK)
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -109,7 +136,7 @@ class Warehouse:
                 connection.execute("set global threads = 1")
             if side_by_side:
                 connection.execute(f"set global memory_limit = {quoted(_part(self._memory_limit))}")
-            yield Sitting(connection)
+            yield Sitting(connection, self)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -138,10 +165,15 @@ class Warehouse:
 
 @dataclass(frozen=True, slots=True)
 class Sitting:
-    """The files, open; begun at a moment of the monotonic clock."""
+    """The files, open for several transactions."""
 
     _connection: Connection
-    began: float = field(default_factory=time.monotonic)
+    _warehouse: Warehouse
+    _began: float = field(default_factory=time.monotonic)
+
+    def is_over(self) -> bool:
+        """True if it is time to let others in, and somebody waits."""
+        return time.monotonic() - self._began >= self._warehouse.sitting_seconds and self._warehouse.is_awaited()
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

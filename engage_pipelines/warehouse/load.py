@@ -8,7 +8,6 @@ loaded; nobody is kept out of the files while one is waited for longer.
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,10 +38,6 @@ _AHEAD = 1
 # Some forty statements have to be got ready for each bundle, whatever is in it: windows share them up to so many bytes
 # of records, as their rows are in memory together.
 _TOGETHER_BYTES = 60_000_000
-# Others want to open the files too: they are closed after so many seconds, and stay so for as long as a waiting
-# process needs to notice.
-_LONGEST_SITTING = 5.0
-_BREATH = 0.1
 # Closing and opening costs more than waiting so many seconds for a window that is still pulled.
 _PATIENCE = 1.0
 
@@ -105,12 +100,11 @@ def load_windows(
         except WarehouseBusyError:
             raise
         except Exception as error:
-            if not parts.take_apart():
-                if is_tight or not isinstance(error, duckdb.OutOfMemoryException):
+            is_too_much = isinstance(error, duckdb.OutOfMemoryException)
+            if not parts.take_apart(for_good=is_too_much):
+                if is_tight or not is_too_much:
                     raise
                 is_tight = True
-        if parts.at(0) is not None:
-            time.sleep(_BREATH)
 
 
 class _Here:
@@ -136,6 +130,7 @@ class _Parts:
         self._here: deque[_Part] = deque()
         # Came, and did not fit into the bundle before it.
         self._left_over: LoadRequest | None = None
+        self._most_bytes = _TOGETHER_BYTES
 
     def wait(self) -> bool:
         """True once there is a part; False if all are written and no window comes any more."""
@@ -158,8 +153,14 @@ class _Parts:
         """Let go of the first."""
         self._here.popleft()
 
-    def take_apart(self) -> bool:
-        """Put each window of the first part by itself; False if there is none with several."""
+    def take_apart(self, *, for_good: bool) -> bool:
+        """Put each window of the first part by itself; False if there is none with several.
+
+        Args:
+            for_good: the windows that come later are not put together, either.
+        """
+        if for_good:
+            self._most_bytes = 0
         if not self._here or not self._here[0].bundle.are_several:
             return False
         bundle = self._here[0].bundle
@@ -176,7 +177,7 @@ class _Parts:
             return None
         bundle = Bundle((first,))
         while (request := self._come(0.0)) is not None:
-            if not bundle.takes(request, _TOGETHER_BYTES):
+            if not bundle.takes(request, self._most_bytes):
                 self._left_over = request
                 break
             bundle = Bundle((*bundle.requests, request))
@@ -224,8 +225,7 @@ class _Stagers:
 
         If none is under way, the next one is waited for with so many seconds of patience.
         """
-        is_time = time.monotonic() - self._sitting.began > _LONGEST_SITTING
-        while len(self._ahead) < _AHEAD and not is_time:
+        while len(self._ahead) < _AHEAD and not self._sitting.is_over():
             part = self._parts.at(self._begun, within=0.0 if self._ahead else patience)
             if part is None:
                 return

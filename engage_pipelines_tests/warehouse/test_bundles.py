@@ -149,8 +149,10 @@ def _record(number: int, hours: int, version: int, flaw: str) -> dict[str, Any]:
         "no total": {"total": None}, "no currency": {"currency": "?"}, "misfit": {"total": "ten"},
         "no id": {"id": None},
     }  # fmt: skip
+    # Nobody is flawed and sound: of an older flawed version it is a matter of time whether the newer one is known yet.
     return order(
-        f"O{number}", version=version, total=hours * 10 + version, updated_at=f"2026-11-18T1{hours}:00:00Z",
+        f"{'F' if flaw else 'O'}{number}", version=version, total=hours * 10 + version,
+        updated_at=f"2026-11-18T1{hours}:00:00Z",
         payments=[{"id": f"P{number}", "amount": hours * 10 + version}],
     ) | flaws.get(flaw, {})  # fmt: skip
 

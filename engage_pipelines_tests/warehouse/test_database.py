@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -93,6 +94,17 @@ def test_a_warehouse_that_another_holds_too_long_is_busy(tmp_path: Path) -> None
         pass
     with hurried.connection() as connection:
         assert connection.execute("select 1").fetchall() == [(1,)]
+
+
+def test_a_sitting_is_over_only_for_somebody_who_waits(tmp_path: Path) -> None:
+    with Warehouse(tmp_path, sitting_seconds=0).sitting(side_by_side=False) as sitting:
+        assert not sitting.is_over()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(Warehouse(tmp_path, wait_seconds=1).locked().__enter__)
+            while not (sitting.is_over() or waiting.done()):
+                pass
+            assert isinstance(waiting.exception(), WarehouseBusyError)
+        assert not sitting.is_over()
 
 
 def test_the_lock_of_a_process_that_died_holds_nobody_up(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,6 +23,7 @@ from engage_pipelines.connector import Window
 from engage_pipelines.model import TABLES
 from engage_pipelines.settings import child_environment
 from engage_pipelines.warehouse import LoadRequest, Warehouse, load_window, load_windows
+from engage_pipelines.warehouse.database import count_of
 from engage_pipelines_tests.plain_till import CUSTOMERS, DAY, NIGHT, ORDERS, Loader, customer, order
 
 # Windows of so many bytes are not loaded together.
@@ -178,6 +180,32 @@ def test_windows_that_come_later_are_loaded_while_others_are_awaited(till: Loade
     assert keys == [1, 1, 1]
     assert arrivals.asked_in_vain > 0
     assert till.value("select count(*) from core.transactions") == 3
+
+
+@pytest.mark.parametrize(("sitting_seconds", "seen"), [(0.0, [1, 2]), (600.0, [5])], ids=["over", "not yet"])
+def test_who_waits_for_the_files_is_let_in_between_two_windows_once_a_sitting_is_over(
+    till: Loader, sitting_seconds: float, seen: list[int]
+) -> None:
+    requests = [till.request([order(f"O{n}")], byte_count=TOO_MUCH) for n in range(5)]
+    loader, reader = (Warehouse(till.warehouse.folder, sitting_seconds=sitting_seconds) for _ in range(2))
+
+    def look() -> int:
+        with reader.connection() as connection:
+            return count_of(connection, "select count(*) from core.transactions")
+
+    with ThreadPoolExecutor(1) as pool:
+        looks: list[Future[int]] = []
+
+        def now() -> datetime:
+            # The first window is about to be written; the second one is being staged.
+            if not looks:
+                looks.append(pool.submit(look))
+                while not loader.is_awaited():
+                    pass
+            return NIGHT
+
+        assert len(list(load_windows(loader, requests, now=now))) == 5
+        assert looks[0].result() in seen
 
 
 def test_a_record_larger_than_the_fast_reading_takes_is_loaded_all_the_same(till: Loader) -> None:

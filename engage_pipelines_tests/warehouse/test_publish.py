@@ -87,5 +87,5 @@ def test_a_reader_keeps_its_file_while_a_new_one_is_published_and_a_new_reader_s
 def test_nothing_half_written_is_left_beside_the_published_file(till: Loader) -> None:
     publish(till.warehouse, [])
     assert sorted(p.name for p in till.warehouse.folder.iterdir() if p.is_file()) == [
-        "analytics.duckdb", "engage.duckdb", "engage.lock", "private.duckdb",
+        "analytics.duckdb", "engage.duckdb", "engage.lock", "engage.next", "private.duckdb",
     ]  # fmt: skip
