@@ -12,6 +12,9 @@ from engage_pipelines.connector import Entity, Window
 from engage_pipelines.model import TABLE_BY_NAME, Table
 from engage_pipelines.warehouse.database import Connection
 
+# Windows of a bundle at most, however little is in them: so many have to be repeated after a crash.
+_MOST_WINDOWS = 50
+
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
@@ -133,7 +136,8 @@ class Bundle:
         """True if one more window may be loaded with these: of the same kind, and not too much in all."""
         first = self.requests[0]
         return (
-            request.entity is first.entity
+            len(self.requests) < _MOST_WINDOWS
+            and request.entity is first.entity
             and request.entity.windowed
             and (request.source, request.anew, request.variables) == (first.source, first.anew, first.variables)
             and (request.proofs is None) == (first.proofs is None)

@@ -108,6 +108,12 @@ def test_windows_are_not_loaded_together_where_that_would_be_too_much(till: Load
     assert ([r.changed for r in results], transactions) == ([1] * 6, 4)
 
 
+def test_of_many_windows_with_little_in_them_some_are_loaded_at_a_time(till: Loader) -> None:
+    requests = [till.request([], window=day(n)) for n in range(120)]
+    results, transactions = load(till.warehouse, requests)
+    assert (len(results), transactions) == (120, 3)
+
+
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_of_windows_together_one_that_cannot_be_read_stops_only_what_comes_after_it(
     till: Loader, position: int
