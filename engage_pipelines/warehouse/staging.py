@@ -115,8 +115,10 @@ def _note_what_landed(connection: Connection, bundle: Bundle, found: News) -> li
     connection.execute(f"create temp table landed as select window_number, {record_id}, {place} from {of_all}")
     if bundle.has_proofs:
         list_proofs(connection, bundle)
-    counted = "select number, count(window_number) + any_value(misfits) from windows left join landed on window_number "
-    counted += "= number cross join (select count(*) as misfits from quarantined) group by number order by number"
+    # A head is there of every record, of those that do not fit as well.
+    misfits = "0" if found.has_heads else "(select count(*) from quarantined)"
+    counted = f"select number, count(window_number) + {misfits} from windows left join landed "
+    counted += "on window_number = number group by number order by number"
     return [count for _, count in connection.execute(counted).fetchall()]
 
 

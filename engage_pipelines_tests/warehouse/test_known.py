@@ -84,6 +84,12 @@ def test_all_records_of_the_till_are_counted_and_proven_whether_they_are_read_or
     assert till.rows(found) == [(5, 4, 1)]
 
 
+def test_a_record_that_does_not_fit_is_counted_once_among_those_that_core_has(till: Loader) -> None:
+    till.load(order("O1"), order("O2"))
+    result = till.load(order("O1"), order("O2"), order("O3", total="ten"), window=AGAIN)
+    assert (result.records, result.changed, result.quarantined) == (3, 0, 1)
+
+
 def test_what_is_known_is_not_judged_again(till: Loader) -> None:
     till.load(order("O1"), order("O2"))
     result = till.load(order("O1", total="ten"), order("O2", currency="?"), order("O3", currency="?"), window=AGAIN)
