@@ -127,6 +127,20 @@ def test_of_windows_together_one_that_cannot_be_read_stops_only_what_comes_after
     assert till.value("select count(*) from core.transactions") == position
 
 
+def test_rows_whose_keys_are_made_otherwise_are_loaded_window_by_window(till: Loader) -> None:
+    for name in ("transactions", "transaction_lines", "transaction_tenders"):
+        sql = till.folder / "acme" / f"{name}.sql"
+        sql.write_text(
+            sql.read_text().replace("'acme:' || id as transaction_id", "'acme:order-' || id as transaction_id")
+        )
+    requests = [till.request([order(f"O{n}")], window=day(n)) for n in range(3)]
+    results, _ = load(till.warehouse, requests)
+    assert [(r.changed, r.quarantined) for r in results] == [(1, 0)] * 3
+    assert till.rows("select transaction_id, load_id from core.transactions order by 1") == [
+        (f"acme:order-O{n}", requests[n].load_id) for n in range(3)
+    ]
+
+
 def test_people_of_several_windows_are_written_to_both_files(till: Loader) -> None:
     requests = [till.request([customer(f"C{n}"), customer(f"D{n}")], CUSTOMERS, window=day(n)) for n in range(3)]
     results, transactions = load(till.warehouse, requests)
