@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from engage_pipelines.on_use import pq
 
 
 def find_sent(outbox: Path, wanted: Mapping[str, str]) -> dict[str, str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engage_pipelines.connector import BatchLimits
+from engage_pipelines.on_use import pq
 
 Counts = npt.NDArray[np.int64]
 Range = tuple[int, int]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engage_pipelines.connector import Batch, Policy, Stream, Verdict
 from engage_pipelines.errors import ConfigError, ContractError, RejectedError, RetryableError, UnknownOutcomeError
+from engage_pipelines.on_use import pq
 from engage_pipelines.state import Doubt, Settlement
 
 _LOG = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from engage_pipelines.connector import BatchLimits, Destination, Policy, Stream
@@ -27,6 +26,7 @@ from engage_pipelines.delivery.sending import Lane, sweep_prepared
 from engage_pipelines.delivery.side_by_side import Tally, side_by_side
 from engage_pipelines.errors import BudgetSpentError, ConfigError, EngageError, WarehouseBusyError
 from engage_pipelines.http_client import Limits
+from engage_pipelines.on_use import pc
 from engage_pipelines.state import Ledger, PlanSize, Queue, Runs
 from engage_pipelines.warehouse import PlanRequest, PlanResult, Renderer, Selection, Warehouse, write_plan
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engage_pipelines.connector import Destination, Stream
 from engage_pipelines.delivery import mask
 from engage_pipelines.delivery.archive import find_sent
 from engage_pipelines.delivery.doubt import read_sent
+from engage_pipelines.on_use import pq
 from engage_pipelines.operations.carriers import carriers, ledger_name
 from engage_pipelines.operations.desk import Desk
 from engage_pipelines.operations.payloads import Difference, differences

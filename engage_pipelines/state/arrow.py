@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.csv as arrow_csv
 import sqlalchemy as sa
+
+from engage_pipelines.on_use import arrow_csv
 
 # More at once takes longer: they leave the processor's cache, and the collector goes through them.
 _CHUNK = 1_000

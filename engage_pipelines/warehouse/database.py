@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,28 @@ STORAGE_VERSION = "v1.5.0"
 # Rows that are compressed together, a multiple of 2,048. At every merge of the log a table's last group is compressed
 # anew: with DuckDB's 122,880 a window of some ten thousand receipts was written several times over.
 _ROW_GROUP = 30_720
-# While windows are loaded side by side DuckDB gets a part of the memory, so that a process that loads ten times as many
-# holds no more; but never less than two windows of ten thousand receipts need, if there is that much.
-_SIDE_BY_SIDE, _ENOUGH_MB = 0.28, 128.0
+# What two windows of ten thousand receipts need side by side: never less, if there is that much.
+_ENOUGH_MB = 128.0
 # Seconds between two looks whether another one has let go of the files.
 _LOOK = 0.01
 _MEGABYTES = {"KB": 0.001, "MB": 1.0, "GB": 1000.0, "MiB": 1.048576, "GiB": 1073.741824}
+
+
+class Room(Enum):
+    """What a load has of the warehouse's memory and threads.
+
+    Two windows side by side have a part of the memory, so that a process that loads ten times as many holds no more,
+    and one thread each, as splitting statements so small costs more than it gives. With one thread a window takes
+    least, as each thread has buffers of its own.
+    """
+
+    ALL = "all of the memory and of the threads"
+    SMALL_PART = "two side by side"
+    LARGE_PART = "two side by side, for which the small part was too little"
+    ONE_THREAD = "all of the memory and one thread"
+
+
+_PARTS = {Room.SMALL_PART: 0.3, Room.LARGE_PART: 0.45}
 
 
 class Warehouse:
@@ -121,21 +138,18 @@ class Warehouse:
                 connection.close()
 
     @contextmanager
-    def sitting(self, *, side_by_side: bool, is_tight: bool = False) -> Iterator[Sitting]:
+    def sitting(self, room: Room = Room.ALL) -> Iterator[Sitting]:
         """Open the files under the lock for several transactions.
 
         A commit is on disk at once, in the log beside the file; closing merges that into the file, for all of them.
-
-        Args:
-            side_by_side: several statements will run at once; each then gets one thread, as splitting small ones
-                costs more than it gives, and DuckDB a part of the memory, as results lie outside of its account.
-            is_tight: memory was out before: one thread, as each has buffers of its own.
         """
         with self.connection() as connection:
-            if side_by_side or is_tight:
+            # Written as soon as they are full: left to itself DuckDB gathers five groups of rows of each table first.
+            connection.execute("set global write_buffer_row_group_count = 1")
+            if room is not Room.ALL:
                 connection.execute("set global threads = 1")
-            if side_by_side:
-                connection.execute(f"set global memory_limit = {quoted(_part(self._memory_limit))}")
+            if room in _PARTS:
+                connection.execute(f"set global memory_limit = {quoted(_part(self._memory_limit, _PARTS[room]))}")
             yield Sitting(connection, self)
 
     @contextmanager
@@ -200,10 +214,10 @@ def all_or_nothing(connection: Connection) -> Iterator[None]:
     connection.execute("commit")
 
 
-def _part(size: str) -> str:
+def _part(size: str, share: float) -> str:
     number = size.rstrip("KMGTiB")
     megabytes = float(number) * _MEGABYTES[size[len(number) :].strip()]
-    return f"{max(megabytes * _SIDE_BY_SIDE, min(megabytes, _ENOUGH_MB)):.1f}MB"
+    return f"{max(megabytes * share, min(megabytes, _ENOUGH_MB)):.1f}MB"
 
 
 def quoted(value: object) -> str:

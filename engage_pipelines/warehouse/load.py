@@ -21,7 +21,7 @@ import duckdb
 from engage_pipelines.connector import Entity
 from engage_pipelines.errors import WarehouseBusyError
 from engage_pipelines.model import Table
-from engage_pipelines.warehouse.database import Connection, Sitting, Warehouse, all_or_nothing, count_of
+from engage_pipelines.warehouse.database import Connection, Room, Sitting, Warehouse, all_or_nothing, count_of
 from engage_pipelines.warehouse.load_notes import (
     note_completeness,
     note_loads,
@@ -40,6 +40,9 @@ _AHEAD = 1
 _TOGETHER_BYTES = 60_000_000
 # Closing and opening costs more than waiting so many seconds for a window that is still pulled.
 _PATIENCE = 1.0
+# What windows are loaded with at first, and what with after each time that the memory was out.
+_SEVERAL = (Room.SMALL_PART, Room.LARGE_PART, Room.ONE_THREAD)
+_SINGLE = (Room.ALL, Room.ONE_THREAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +89,25 @@ def load_windows(
     """Load spools one after the other; yields each with its result when it is committed.
 
     The files are open, and closed to others, while a result is looked at. Whatever goes wrong with several windows is
-    tried again with each by itself: what was whole before it is loaded then, and the error is about one. Windows that
-    are too large to be in memory two at a time are loaded one after the other, with all of it and one thread.
+    tried again with each by itself: what was whole before it is loaded then, and the error is about one. Windows for
+    which a part of the memory is too little get a larger one, then all of it and one thread, one after the other.
     """
     parts = _Parts(_Here(requests) if isinstance(requests, Sequence) else requests)
-    is_tight = False
+    times_out = 0
     while parts.wait():
-        side_by_side = parts.are_several() and not is_tight
+        rooms = _SEVERAL if parts.are_several() else _SINGLE
+        room = rooms[min(times_out, len(rooms) - 1)]
         try:
-            opened = warehouse.sitting(side_by_side=side_by_side, is_tight=is_tight)
-            with opened as sitting, _Stagers(sitting, parts) as stagers:
-                yield from _load_for_a_while(stagers, now, side_by_side=side_by_side)
+            with warehouse.sitting(room) as sitting, _Stagers(sitting, parts) as stagers:
+                yield from _load_for_a_while(stagers, now, side_by_side=room in (Room.SMALL_PART, Room.LARGE_PART))
         except WarehouseBusyError:
             raise
         except Exception as error:
             is_too_much = isinstance(error, duckdb.OutOfMemoryException)
             if not parts.take_apart(for_good=is_too_much):
-                if is_tight or not is_too_much:
+                if room is Room.ONE_THREAD or not is_too_much:
                     raise
-                is_tight = True
+                times_out += 1
 
 
 class _Here:

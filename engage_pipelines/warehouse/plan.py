@@ -18,8 +18,8 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from engage_pipelines.on_use import pc
 from engage_pipelines.warehouse.corrections import rename_corrected
 from engage_pipelines.warehouse.database import Connection, Warehouse, bare, count_of, quoted, set_variables
 from engage_pipelines.warehouse.memory import give_back_early

@@ -21,9 +21,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engage_pipelines.model import TABLES
+from engage_pipelines.on_use import pq
 from engage_pipelines.warehouse.database import Connection, count_of
 
 # Receipts planned at once; lists of lines cannot leave memory while they are gathered.

@@ -15,7 +15,7 @@ from engage_pipelines.errors import WarehouseBusyError
 from engage_pipelines.model import TABLES
 from engage_pipelines.settings import child_environment
 from engage_pipelines.warehouse import Warehouse
-from engage_pipelines.warehouse.database import STORAGE_VERSION, quoted, scratch_connection, set_variables
+from engage_pipelines.warehouse.database import STORAGE_VERSION, Room, quoted, scratch_connection, set_variables
 from engage_pipelines_tests.plain_till import Loader, order
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -97,7 +97,7 @@ def test_a_warehouse_that_another_holds_too_long_is_busy(tmp_path: Path) -> None
 
 
 def test_a_sitting_is_over_only_for_somebody_who_waits(tmp_path: Path) -> None:
-    with Warehouse(tmp_path, sitting_seconds=0).sitting(side_by_side=False) as sitting:
+    with Warehouse(tmp_path, sitting_seconds=0).sitting() as sitting:
         assert not sitting.is_over()
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(Warehouse(tmp_path, wait_seconds=1).locked().__enter__)
@@ -195,9 +195,21 @@ def test_a_name_with_a_quote_is_quoted() -> None:
     assert quoted("o'brien") == "'o''brien'"
 
 
-@pytest.mark.parametrize(("given", "then"), [("512MB", "136.7 MiB"), ("256MB", "122.0 MiB"), ("100MB", "95.3 MiB")])
+@pytest.mark.parametrize(
+    ("room", "given", "then"),
+    [
+        (Room.SMALL_PART, "512MB", "146.4 MiB"),
+        (Room.SMALL_PART, "256MB", "122.0 MiB"),
+        (Room.SMALL_PART, "100MB", "95.3 MiB"),
+        (Room.LARGE_PART, "512MB", "219.7 MiB"),
+        (Room.ONE_THREAD, "512MB", "488.2 MiB"),
+        (Room.ALL, "512MB", "488.2 MiB"),
+    ],
+)
 def test_windows_side_by_side_get_a_part_of_the_memory_but_never_less_than_they_need(
-    tmp_path: Path, given: str, then: str
+    tmp_path: Path, room: Room, given: str, then: str
 ) -> None:
-    with Warehouse(tmp_path, memory_limit=given).sitting(side_by_side=True) as sitting, sitting.connection() as opened:
+    with Warehouse(tmp_path, memory_limit=given, threads=3).sitting(room) as sitting, sitting.connection() as opened:
         assert opened.execute("select current_setting('memory_limit')").fetchone() == (then,)
+        threads = 3 if room is Room.ALL else 1
+        assert opened.execute("select current_setting('threads')").fetchone() == (threads,)

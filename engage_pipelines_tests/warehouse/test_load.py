@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -23,7 +24,7 @@ from engage_pipelines.connector import Window
 from engage_pipelines.model import TABLES
 from engage_pipelines.settings import child_environment
 from engage_pipelines.warehouse import LoadRequest, Warehouse, load_window, load_windows
-from engage_pipelines.warehouse.database import count_of
+from engage_pipelines.warehouse.database import Room, Sitting, count_of
 from engage_pipelines_tests.plain_till import CUSTOMERS, DAY, NIGHT, ORDERS, Loader, customer, order
 
 # Windows of so many bytes are not loaded together.
@@ -134,21 +135,51 @@ def test_a_window_that_cannot_be_read_leaves_the_earlier_ones_and_the_files_to_o
         assert connection.execute("select transaction_id from core.transactions").fetchall() == [("acme:O1",)]
 
 
-def test_windows_that_do_not_fit_side_by_side_are_loaded_one_after_the_other(till: Loader) -> None:
-    requests = [till.request([order(f"O{n}")]) for n in range(3)]
+class _Noting(Warehouse):
+    """A warehouse that notes how its sittings began."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        super().__init__(folder, **settings)  # type: ignore[arg-type]
+        self.rooms: list[Room] = []
+
+    @contextmanager
+    def sitting(self, room: Room = Room.ALL) -> Iterator[Sitting]:
+        self.rooms.append(room)
+        with super().sitting(room) as sitting:
+            yield sitting
+
+
+@pytest.mark.parametrize(
+    ("count", "numbers", "rooms"),
+    [
+        (3, 4_000_000, [Room.SMALL_PART]),
+        (3, 9_000_000, [Room.SMALL_PART, Room.LARGE_PART]),
+        (3, 20_000_000, [Room.SMALL_PART, Room.LARGE_PART, Room.ONE_THREAD]),
+        (1, 20_000_000, [Room.ALL]),
+    ],
+)
+def test_windows_for_which_the_memory_is_too_little_get_more_of_it(
+    till: Loader, count: int, numbers: int, rooms: list[Room]
+) -> None:
+    requests = [replace(till.request([order(f"O{n}")]), byte_count=TOO_MUCH) for n in range(count)]
     sql = till.folder / "acme" / "transactions.sql"
-    # A list of numbers cannot be put aside on disk: more than two windows get of 256 MB, less than one gets.
-    needs = "(select len(list(x)) from range(12_000_000) as numbers (x))"
+    # A list of numbers cannot be put aside on disk.
+    needs = f"(select len(list(x)) from range({numbers}) as numbers (x))"
     sql.write_text(sql.read_text().replace("coalesce(version, 0) as version", f"{needs} as version"))
-    tight = Warehouse(till.warehouse.folder, memory_limit="256MB")
-    with (
-        tight.sitting(side_by_side=True) as sitting,
-        sitting.connection() as connection,
-        pytest.raises(duckdb.OutOfMemoryException),
-    ):
-        connection.execute(f"select {needs}").fetchall()
-    assert [result.changed for _, result in load_windows(tight, requests, now=lambda: NIGHT)] == [1, 1, 1]
-    assert till.value("select sum(version) from core.transactions") == 36_000_000
+    warehouse = _Noting(till.warehouse.folder, memory_limit="512MB")
+    assert [result.changed for _, result in load_windows(warehouse, requests, now=lambda: NIGHT)] == [1] * count
+    assert warehouse.rooms == rooms
+    assert till.value("select sum(version) from core.transactions") == count * numbers
+
+
+def test_a_window_for_which_all_of_the_memory_is_too_little_is_an_error(till: Loader) -> None:
+    sql = till.folder / "acme" / "transactions.sql"
+    needs = "(select len(list(x)) from range(20_000_000) as numbers (x))"
+    sql.write_text(sql.read_text().replace("coalesce(version, 0) as version", f"{needs} as version"))
+    warehouse = _Noting(till.warehouse.folder, memory_limit="140MB")
+    with pytest.raises(duckdb.OutOfMemoryException):
+        list(load_windows(warehouse, [till.request([order("O1")])], now=lambda: NIGHT))
+    assert warehouse.rooms == [Room.ALL, Room.ONE_THREAD]
 
 
 def test_windows_that_come_later_are_loaded_while_others_are_awaited(till: Loader) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from engage_pipelines.connector import Batch, Outcome
 from engage_pipelines.destinations.voyado.session import Session
@@ -21,6 +20,7 @@ from engage_pipelines.destinations.voyado.validation import (
     validate_receipts,
 )
 from engage_pipelines.errors import ConfigError, ContractError
+from engage_pipelines.on_use import pc
 
 _SEQUENCE_DIGITS = 12
 _NO_TIME = "1970-01-01T00:00:00"

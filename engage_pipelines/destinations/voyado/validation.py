@@ -15,10 +15,9 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import csv
 
 from engage_pipelines.errors import ContractError
+from engage_pipelines.on_use import arrow_csv, pc
 
 MOST_LINES = 20_000
 
@@ -133,18 +132,18 @@ def _bytes_are_plain(file: Path, content: bytes) -> None:
 def _parsed(file: Path, body: bytes, columns: tuple[str, ...]) -> pa.Table:
     wrong: list[int] = []
 
-    def note(row: csv.InvalidRow) -> str:
+    def note(row: Any) -> str:
         wrong.append(row.number + 1)
         return "skip"
 
     if not body:
         return pa.table({name: pa.array([], pa.string()) for name in columns})
-    table = csv.read_csv(
+    table = arrow_csv.read_csv(
         io.BytesIO(body),
         # One thread: only then does the reader know the line numbers.
-        csv.ReadOptions(column_names=columns, use_threads=False, block_size=max(len(body), 1)),
-        csv.ParseOptions(delimiter=";", quote_char=False, ignore_empty_lines=False, invalid_row_handler=note),
-        csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False),
+        arrow_csv.ReadOptions(column_names=columns, use_threads=False, block_size=max(len(body), 1)),
+        arrow_csv.ParseOptions(delimiter=";", quote_char=False, ignore_empty_lines=False, invalid_row_handler=note),
+        arrow_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False),
     )
     if wrong:
         _fail(file, wrong[0], "all", f"has not {len(columns)} columns")
