@@ -53,6 +53,11 @@ class Room(Enum):
     LARGE_PART = "two side by side, for which the small part was too little"
     ONE_THREAD = "all of the memory and one thread"
 
+    @property
+    def is_for_two(self) -> bool:
+        """True if two windows are worked on at once."""
+        return self in _PARTS
+
 
 _PARTS = {Room.SMALL_PART: 0.3, Room.LARGE_PART: 0.45}
 
@@ -148,7 +153,7 @@ class Warehouse:
             connection.execute("set global write_buffer_row_group_count = 1")
             if room is not Room.ALL:
                 connection.execute("set global threads = 1")
-            if room in _PARTS:
+            if room.is_for_two:
                 connection.execute(f"set global memory_limit = {quoted(_part(self._memory_limit, _PARTS[room]))}")
             yield Sitting(connection, self)
 

@@ -93,13 +93,13 @@ def load_windows(
     which a part of the memory is too little get a larger one, then all of it and one thread, one after the other.
     """
     parts = _Parts(_Here(requests) if isinstance(requests, Sequence) else requests)
-    times_out = 0
+    shortages = 0
     while parts.wait():
         rooms = _SEVERAL if parts.are_several() else _SINGLE
-        room = rooms[min(times_out, len(rooms) - 1)]
+        room = rooms[min(shortages, len(rooms) - 1)]
         try:
             with warehouse.sitting(room) as sitting, _Stagers(sitting, parts) as stagers:
-                yield from _load_for_a_while(stagers, now, side_by_side=room in (Room.SMALL_PART, Room.LARGE_PART))
+                yield from _load_for_a_while(stagers, now, side_by_side=room.is_for_two)
         except WarehouseBusyError:
             raise
         except Exception as error:
@@ -107,7 +107,7 @@ def load_windows(
             if not parts.take_apart(for_good=is_too_much):
                 if room is Room.ONE_THREAD or not is_too_much:
                     raise
-                times_out += 1
+                shortages += 1
 
 
 class _Here:
