@@ -213,3 +213,4 @@ def test_windows_side_by_side_get_a_part_of_the_memory_but_never_less_than_they_
         assert opened.execute("select current_setting('memory_limit')").fetchone() == (then,)
         threads = 3 if room is Room.ALL else 1
         assert opened.execute("select current_setting('threads')").fetchone() == (threads,)
+        assert opened.execute("select current_setting('write_buffer_row_group_count')").fetchone() == (1,)
