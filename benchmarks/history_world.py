@@ -15,6 +15,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from engage_pipelines.model import digest
 from engage_pipelines.operations import Desk
 from engage_pipelines.settings import parse_settings
 from engage_pipelines.warehouse.database import Connection
@@ -46,7 +47,8 @@ select r.transaction_id || ':' || l.n as line_id, r.transaction_id, 'square' as 
     'Article ' || p.product || ' in a colour and a size' as name, p.pieces as quantity, 'GBP' as currency,
     p.price as unit_price_amount, p.price * p.pieces as gross_amount, p.reduction as discount_amount,
     ((p.price * p.pieces - p.reduction) * 0.2)::decimal(18, 2) as tax_amount, 0 as service_charge_amount,
-    p.price * p.pieces - p.reduction as total_amount, r.load_id
+    p.price * p.pieces - p.reduction as total_amount, r.load_id,
+    {digest("r.transaction_id")} as transaction_digest
 from ({_RECEIPTS}) as r, range(1, {LINES} + 1) as l(n), (
     select (r.i * {LINES} + l.n) % {_PRODUCTS} as product, 1 + ((r.i + l.n) % 8 = 0)::integer as pieces,
         ((r.i * 7 + l.n * 1300) % 9100 + 100)::decimal(18, 4) * 0.01 as price,
@@ -132,7 +134,7 @@ def _fill_receipts(connection: Connection, receipts: int, customers: int) -> Non
             opened_at as closed_at, 0 as utc_offset_minutes, r.business_on, 'GBP' as currency, sums.gross_amount,
             sums.discount_amount, sums.tax_amount, 0 as tip_amount, 0 as service_charge_amount,
             0 as rounding_amount, sums.total_amount, {LINES} as line_count, 1 as version, opened_at as modified_at,
-            r.load_id
+            r.load_id, {digest("r.transaction_id")} as transaction_digest
         from ({rows}) as r inner join sums on sums.transaction_id = r.transaction_id
         order by r.i
         """
@@ -143,7 +145,7 @@ def _fill_receipts(connection: Connection, receipts: int, customers: int) -> Non
         select t.transaction_id || '-p' as tender_id, t.transaction_id, 'square' as source,
             substr(t.transaction_id, 8) || '-p' as source_tender_id,
             if(r.i % 3 = 0, 'cash', 'card') as tender_type, 'GBP' as currency, t.total_amount as amount,
-            0 as tip_amount, t.closed_at as paid_at, r.load_id
+            0 as tip_amount, t.closed_at as paid_at, r.load_id, t.transaction_digest
         from ({rows}) as r inner join warehouse.core.transactions as t on t.transaction_id = r.transaction_id
         order by r.i
         """

@@ -19,6 +19,7 @@ import msgspec
 from benchmarks.orders import LOCATIONS
 from engage_pipelines.connector import Window
 from engage_pipelines.ingest.spool import Manifest, Spool
+from engage_pipelines.model import digest
 from engage_pipelines.warehouse import Warehouse
 from engage_pipelines.warehouse.database import Connection, quoted
 
@@ -186,6 +187,7 @@ def fill(folder: Path, template: Path, history: History, *, only: Iterable[int] 
         _write_manifests(folder, history)
 
 
+_DIGEST = digest("'square:' || c.id") + " as transaction_digest"
 _NIGHTS = f"""
 create temp table nights as
 select unnest($1::varchar[]) as location_id, start as night,
@@ -224,28 +226,28 @@ def _fill_some(connection: Connection, history: History, start: int, *, is_all: 
 
 def _fill_receipts(connection: Connection) -> None:
     connection.execute(
-        """
+        f"""
         insert into warehouse.core.transactions by name
-        select t.* replace ('square:' || c.id as transaction_id, c.id as source_transaction_id,
+        select t.* replace ('square:' || c.id as transaction_id, {_DIGEST}, c.id as source_transaction_id,
             c.moment as opened_at, c.moment as closed_at, c.moment as modified_at,
             cast(c.moment as date) as business_on, c.load_id as load_id)
         from copies as c join template.core.transactions as t on t.source_transaction_id = c.known_id order by n
         """
     )
     connection.execute(
-        """
+        f"""
         insert into warehouse.core.transaction_lines by name
         select l.* replace (replace(l.line_id, c.known_id, c.id) as line_id, 'square:' || c.id as transaction_id,
-            replace(l.source_line_id, c.known_id, c.id) as source_line_id, c.load_id as load_id)
+            {_DIGEST}, replace(l.source_line_id, c.known_id, c.id) as source_line_id, c.load_id as load_id)
         from copies as c join template.core.transaction_lines as l on l.transaction_id = 'square:' || c.known_id
         order by n, line_number
         """
     )
     connection.execute(
-        """
+        f"""
         insert into warehouse.core.transaction_tenders by name
         select d.* replace (replace(d.tender_id, c.known_id, c.id) as tender_id, 'square:' || c.id as transaction_id,
-            replace(d.source_tender_id, c.known_id, c.id) as source_tender_id, c.moment as paid_at,
+            {_DIGEST}, replace(d.source_tender_id, c.known_id, c.id) as source_tender_id, c.moment as paid_at,
             c.load_id as load_id)
         from copies as c join template.core.transaction_tenders as d on d.transaction_id = 'square:' || c.known_id
         order by n

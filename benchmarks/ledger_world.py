@@ -25,6 +25,7 @@ from engage_pipelines.connector import Destination, Stream
 from engage_pipelines.destinations.aiq import AIQ, SALES, AiqOptions
 from engage_pipelines.destinations.crmcom import CRMCOM, PRODUCTS
 from engage_pipelines.destinations.crmcom.options import CrmComOptions
+from engage_pipelines.model import digest
 from engage_pipelines.state import open_state
 from engage_pipelines.state.database import DELIVERIES
 from engage_pipelines.warehouse import Warehouse
@@ -223,7 +224,8 @@ def _fill_receipts(connection: Connection, records: int) -> None:
             60 as utc_offset_minutes, if(is_of_day, date '2026-11-18', date '2026-10-18') as business_on,
             'EUR' as currency, 30 as gross_amount, 0 as discount_amount, 5 as tax_amount, 0 as tip_amount,
             0 as service_charge_amount, 0 as rounding_amount, 30 as total_amount, {_LINES} as line_count,
-            1 as version, opened_at as modified_at, if(is_of_day, 'day', 'before') as load_id
+            1 as version, opened_at as modified_at, if(is_of_day, 'day', 'before') as load_id,
+            {digest("transaction_id")} as transaction_digest
         from receipts
         """
     )
@@ -235,7 +237,7 @@ def _fill_receipts(connection: Connection, records: int) -> None:
             'square:' || upper(substr(md5('p' || (r.i * {_LINES} + l.n) % 1000), 1, 24)) as product_id,
             'Article' as name, 1 as quantity, 'EUR' as currency, 10 as unit_price_amount, 10 as gross_amount,
             0 as discount_amount, 0 as tax_amount, 0 as service_charge_amount, 10 as total_amount,
-            if(r.is_of_day, 'day', 'before') as load_id
+            if(r.is_of_day, 'day', 'before') as load_id, {digest("r.transaction_id")} as transaction_digest
         from receipts as r, range(1, {_LINES} + 1) as l(n)
         """
     )

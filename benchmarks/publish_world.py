@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engage_pipelines.model import digest
 from engage_pipelines.operations import Desk
 from engage_pipelines.settings import parse_settings
 
@@ -34,7 +35,8 @@ def fill(desk: Desk, size: int) -> int:
     _write(desk, _STORES_SQL)
     while desk.warehouse.path.stat().st_size < size:
         first, receipts = receipts, receipts + step
-        _write(desk, _RECEIPTS_SQL.format(first=first, end=receipts), _LINES_SQL.format(first=first, end=receipts))
+        of_these = {"first": first, "end": receipts, "digest": digest("'square:' || md5(i::varchar)")}
+        _write(desk, _RECEIPTS_SQL.format(**of_these), _LINES_SQL.format(**of_these))
     return receipts
 
 
@@ -74,10 +76,10 @@ _RECEIPTS_SQL = """
 insert into warehouse.core.transactions (transaction_id, source, source_transaction_id, store_id, customer_id,
     transaction_type, status, is_countable, is_test, opened_at, closed_at, utc_offset_minutes, business_on, currency,
     gross_amount, discount_amount, tax_amount, tip_amount, service_charge_amount, rounding_amount, total_amount,
-    line_count, version, modified_at, load_id)
+    line_count, version, modified_at, load_id, transaction_digest)
 select 'square:' || md5(i::varchar), 'square', md5(i::varchar), 'square:L' || i % 12, 'square:C' || hash(i) % 100000,
     'sale', 'completed', true, false, opened_at, opened_at + interval 5 minute, 0, opened_at::date, 'GBP', 10, 0,
-    (hash(i) % 200) / 100, 0, 0, 0, 10, 3, 1, opened_at, 'bench'
+    (hash(i) % 200) / 100, 0, 0, 0, 10, 3, 1, opened_at, 'bench', {digest}
 from (
     select i, timestamptz '2024-10-01 08:00:00+00' + to_seconds(i * 4) as opened_at
     from range({first}, {end}) as t(i)
@@ -86,10 +88,10 @@ from (
 _LINES_SQL = """
 insert into warehouse.core.transaction_lines (line_id, transaction_id, source, source_line_id, line_number, line_type,
     is_return, product_id, sku, name, quantity, currency, unit_price_amount, gross_amount, discount_amount, tax_amount,
-    service_charge_amount, total_amount, load_id)
+    service_charge_amount, total_amount, load_id, transaction_digest)
 select 'square:' || md5(i::varchar) || ':' || k, 'square:' || md5(i::varchar), 'square', md5((i * 3 + k)::varchar),
     k + 1, 'item', false, 'square:P' || hash(i, k) % 5000, 'SKU' || hash(i, k) % 5000,
     'Item ' || hash(i, k) % 5000, 1, 'GBP', (hash(i, k) % 5000) / 100, (hash(i, k) % 5000) / 100, 0,
-    (hash(i, k) % 500) / 100, 0, (hash(i, k) % 5000) / 100, 'bench'
+    (hash(i, k) % 500) / 100, 0, (hash(i, k) % 5000) / 100, 'bench', {digest}
 from range({first}, {end}) as t(i), range(3) as u(k)
 """

@@ -14,6 +14,13 @@ def _key(name: str, noun: str) -> Column:
     return Column(name, "text", f"Our key of the {noun}: `<source>:<vendor id>`.", required=True)
 
 
+def _digest(name: str, noun: str) -> Column:
+    return Column(
+        f"{noun}_digest", "integer", f"40 bits of the MD5 of `{name}`, by which loads find rows. Not unique.",
+        required=True, digest_of=name,
+    )  # fmt: skip
+
+
 def _vendor_id(name: str, noun: str) -> Column:
     return Column(name, "text", f"The till's own id of the {noun}.", required=True)
 
@@ -115,7 +122,7 @@ TRANSACTIONS = Table(
                required=True),
         Column("line_count", "integer", "Number of lines.", required=True),
         Column("version", "integer", "The till's version number of the record, 0 if it has none.", required=True),
-        _REMARK, _MODIFIED, _LOAD,
+        _REMARK, _MODIFIED, _LOAD, _digest("transaction_id", "transaction"),
     ),
 )  # fmt: skip
 
@@ -143,7 +150,7 @@ TRANSACTION_LINES = Table(
         Column("service_charge_amount", "money", "Service charge inside `total_amount`, signed.", required=True),
         Column("total_amount", "money", "What was paid for the line, tax included, signed.", required=True),
         Column("refund_of_line_id", "text", "Line that was returned, where the till tells."),
-        _REMARK, _LOAD,
+        _REMARK, _LOAD, _digest("transaction_id", "transaction"),
     ),
     parent="transaction_id",
 )  # fmt: skip
@@ -162,7 +169,7 @@ TRANSACTION_TENDERS = Table(
         Column("amount", "money", "Money that moved, tip included; negative on a refund.", required=True),
         Column("tip_amount", "money", "Part of it that is a tip.", required=True),
         Column("paid_at", "timestamp", "When (UTC)."),
-        _LOAD,
+        _LOAD, _digest("transaction_id", "transaction"),
     ),
     parent="transaction_id",
 )  # fmt: skip
@@ -183,7 +190,7 @@ PAYMENTS = Table(
         Column("refunded_amount", "money", "Part that went back later.", required=True),
         Column("receipt_number", "text", "Number printed on the receipt."),
         Column("paid_at", "timestamp", "When (UTC).", required=True),
-        _REMARK, _MODIFIED, _LOAD,
+        _REMARK, _MODIFIED, _LOAD, _digest("payment_id", "payment"),
     ),
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """How a table is declared, and what is derived from the declaration: DDL, comments, Arrow, Markdown.
 
 A column suffix means one thing everywhere: `_id`, `_code`, `_at` (UTC timestamp), `_on` (date),
-`_amount` (money in the row's `currency`), `_count`, `is_`/`has_`.
+`_amount` (money in the row's `currency`), `_count`, `is_`/`has_`, `_digest` (a number by which loads find rows).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Column:
     """One column: name, type, description; `required` columns are never null.
 
     `personal` columns identify a person: they are kept in the private database file and never published.
+    A column that is the digest of another one is filled by the load, from that.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Column:
     description: str
     required: bool = False
     personal: bool = False
+    digest_of: str | None = None
 
     @property
     def duckdb_type(self) -> str:
@@ -98,8 +100,12 @@ class Table:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The names of the columns that are never null."""
-        return tuple(column.name for column in self.columns if column.required)
+        """The names of the columns that a record has to give: never null, and not made of another one."""
+        return tuple(column.name for column in self.columns if column.required and not column.digest_of)
+
+    def digest_of(self, name: str) -> str | None:
+        """The name of the column that is the digest of another one, if there is one."""
+        return next((column.name for column in self.columns if column.digest_of == name), None)
 
     def ddl(self, database: str = "", *, with_personal: bool = True) -> str:
         """`create table if not exists`; no primary key: loads replace by key, a check proves uniqueness."""
@@ -142,6 +148,15 @@ class Table:
             f"## {self.full_name}\n\n{self.description}\n\nKey: {', '.join(f'`{k}`' for k in self.key)}\n\n"
             f"| column | type | always set | meaning |\n|---|---|---|---|\n{rows}\n"
         )
+
+
+def digest(text: str) -> str:
+    """SQL: a number of 40 bits for a text, the same in every release.
+
+    To find a key among millions, numbers are read six times as fast as texts. Others may have the same one: whoever
+    finds a row by its digest looks at the key as well.
+    """
+    return f"cast(md5_number({text}) & {2**40 - 1}::uhugeint as bigint)"
 
 
 def _in(database: str) -> str:

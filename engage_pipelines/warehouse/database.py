@@ -23,7 +23,7 @@ import pyarrow as pa
 from filelock import BaseFileLock, FileLock, Timeout
 
 from engage_pipelines.errors import WarehouseBusyError
-from engage_pipelines.model import TABLES, Table
+from engage_pipelines.model import TABLES, Table, digest
 from engage_pipelines.model.money import MINOR_UNITS
 
 Connection = duckdb.DuckDBPyConnection
@@ -35,6 +35,7 @@ STORAGE_VERSION = "v1.5.0"
 _ROW_GROUP = 30_720
 # What two windows of ten thousand receipts need side by side: never less, if there is that much.
 _ENOUGH_MB = 128.0
+_FILLED_AT_ONCE = 500_000
 # Seconds between two looks whether another one has let go of the files.
 _LOOK = 0.01
 _MEGABYTES = {"KB": 0.001, "MB": 1.0, "GB": 1000.0, "MiB": 1.048576, "GiB": 1073.741824}
@@ -174,6 +175,7 @@ class Warehouse:
                 _migrate(connection, "warehouse", TABLES, with_personal=False)
             with all_or_nothing(connection):
                 _migrate(connection, "private", tuple(t for t in TABLES if t.is_personal), with_personal=True)
+            _fill_digests(connection)
             self._is_prepared = True
         for schema in sorted({table.schema for table in TABLES}):
             connection.execute(f"create schema {schema}")
@@ -306,6 +308,24 @@ def _migrate(connection: Connection, database: str, tables: tuple[Table, ...], *
                 )
         for comment in declared.comments(database, with_personal=with_personal):
             connection.execute(comment)
+
+
+def _fill_digests(connection: Connection) -> None:
+    """Give the rows of an older file the digests by which they are found: some at a time, so that any memory will do.
+
+    A new or filled file is not read: DuckDB knows of each group of rows that none is missing.
+    """
+    for table in TABLES:
+        for column in table.columns:
+            if column.digest_of is None:
+                continue
+            name = f"warehouse.{table.full_name}"
+            without = f"from {name} where {column.name} is null and {column.digest_of} is not null"
+            while count_of(connection, f"select count(*) {without}"):
+                connection.execute(
+                    f"update {name} set {column.name} = {digest(column.digest_of)} "
+                    f"where rowid in (select rowid {without} limit {_FILLED_AT_ONCE})"
+                )
 
 
 def _phones_e164(texts: pa.ChunkedArray, countries: pa.ChunkedArray) -> pa.Array:

@@ -19,6 +19,7 @@ from typing import IO
 import duckdb
 import pyarrow as pa
 
+from engage_pipelines.model import Table, digest
 from engage_pipelines.warehouse.database import Connection, count_of, quoted
 from engage_pipelines.warehouse.load_request import Bundle, core_tables
 from engage_pipelines.warehouse.spools import number_of_file, read_files
@@ -95,10 +96,30 @@ def find_known(connection: Connection, bundle: Bundle, database: str, rows: str)
     main = core_tables(bundle.entity)[0]
     # A record that came twice is known if both of it are.
     connection.execute(
-        f"create temp table known as select staged.key, any_value(staged.id) as id, "
-        f"bool_and({is_known(bundle)}) as is_known from (select key, id, modified_at, version {rows}) as staged "
-        f"join {database}.{main.full_name} as held on held.{main.key[0]} = staged.key group by staged.key"
+        f"create temp table known as with {held(main, database, f'select key {rows}')} "
+        f"select staged.key, any_value(staged.id) as id, bool_and({is_known(bundle)}) as is_known "
+        f"from (select key, id, modified_at, version {rows}) as staged join held using (key) group by staged.key"
     )
+
+
+def held(table: Table, database: str, keys: str) -> str:
+    """SQL for `with`: `held`, the rows of a table with some keys, and those few that share a digest with them.
+
+    Its columns are the table's with `key`, the owner's, and `place`, by which a row is found until the next commit.
+    Each part is made before the next one is read: else all of the table's keys are.
+    """
+    owner, name = table.key[0], f"{database}.{table.full_name}"
+    return (
+        f"places as materialized (select rowid as place from {name} where {may_be_of(table, owner, keys)}), "
+        f"held as materialized (select rowid as place, {owner} as key, * from {name} "
+        "where rowid in (select place from places))"
+    )
+
+
+def may_be_of(table: Table, owner: str, keys: str) -> str:
+    """SQL: a row's owner is one of some keys, or, where the table has digests, shares one with them."""
+    column = table.digest_of(owner)
+    return f"{column} in (select {digest('key')} from ({keys}))" if column else f"{owner} in ({keys})"
 
 
 def is_known(bundle: Bundle) -> str:

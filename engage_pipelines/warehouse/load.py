@@ -22,6 +22,7 @@ from engage_pipelines.connector import Entity
 from engage_pipelines.errors import WarehouseBusyError
 from engage_pipelines.model import Table
 from engage_pipelines.warehouse.database import Connection, Room, Sitting, Warehouse, all_or_nothing, count_of
+from engage_pipelines.warehouse.known import held, may_be_of
 from engage_pipelines.warehouse.load_notes import (
     note_completeness,
     note_loads,
@@ -331,12 +332,31 @@ def _delete_replaced(connection: Connection, entity: Entity, database: str, tabl
     # Most windows bring new records only; then no large table is searched.
     if not count_of(connection, f"select count(*) from ({replaced})"):
         return
+    if entity.windowed:
+        _delete_found(connection, main, database, tables, replaced)
+        return
     for table in tables:
         of_these = f"{owner} in ({replaced})"
-        if not entity.windowed and not table.parent:
+        if not table.parent:
             keys = ", ".join(table.key)
             of_these = f"({keys}) in (select ({keys}) from staged_{table.name})"
         connection.execute(f"delete from {database}.{table.full_name} where {of_these}")
+
+
+def _delete_found(connection: Connection, main: Table, database: str, tables: Sequence[Table], keys: str) -> None:
+    """Delete the rows of some records where there may be millions of others."""
+    owner = main.key[0]
+    connection.execute(
+        f"create temp table found as with keys as materialized ({keys}), {held(main, database, 'from keys')} "
+        "select place, key in (from keys) as is_meant from held"
+    )
+    # Seldom: another record has the digest of one of these.
+    strangers = count_of(connection, "select count(*) from found where not is_meant")
+    for table in tables:
+        which = "rowid in (select place from found where is_meant)"
+        if table is not main:
+            which = may_be_of(table, owner, keys) + (f" and {owner} in ({keys})" if strangers else "")
+        connection.execute(f"delete from {database}.{table.full_name} where {which}")
 
 
 def _insert(connection: Connection, database: str, table: Table) -> None:

@@ -126,7 +126,8 @@ def note_versions(connection: Connection, now: datetime) -> None:
         connection.execute(
             f"{brought} where transaction_id in (select key from replaced) and not exists (from warehouse.ops.versions "
             "as v where v.transaction_id = s.transaction_id and v.modified_at = s.modified_at "
-            "and v.version = s.version)",
+            # Else all of them are read: the blocks know their bounds, the comparison alone does not use them.
+            "and v.version = s.version and v.modified_at >= (select min(modified_at) from staged_transactions))",
             [now],
         )
 

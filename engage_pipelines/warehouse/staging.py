@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from engage_pipelines.connector import Entity
-from engage_pipelines.model import Table
+from engage_pipelines.model import Column, Table, digest
 from engage_pipelines.warehouse.database import Connection, bare, count_of, quoted, register_currencies, set_variables
 from engage_pipelines.warehouse.known import News, confirmed, find_known, is_known, news
 from engage_pipelines.warehouse.load_notes import list_proofs
@@ -180,13 +180,17 @@ def _map_table(connection: Connection, bundle: Bundle, table: Table) -> None:
     if bundle.are_several:
         owner = core_tables(bundle.entity)[0].key[0]
         load_id, source = "load_of.load_id", f"{source} left join load_of on load_of.key = shaped.{owner}"
-    columns = ", ".join(
-        f'cast({load_id} as varchar) as "load_id"'
-        if c.name == "load_id"
-        else f'cast(shaped."{c.name}" as {c.duckdb_type}) as "{c.name}"'
-        for c in table.columns
-    )
+    columns = ", ".join(_as_staged(column, load_id) for column in table.columns)
     connection.execute(f"create temp table staged_{table.name} as select {columns} from {source}")
+
+
+def _as_staged(column: Column, load_id: str) -> str:
+    value = f'shaped."{column.name}"'
+    if column.name == "load_id":
+        value = load_id
+    elif column.digest_of:
+        value = digest(f'shaped."{column.digest_of}"')
+    return f'cast({value} as {column.duckdb_type}) as "{column.name}"'
 
 
 def _leave_out_known(connection: Connection, entity: Entity, main: Table) -> None:

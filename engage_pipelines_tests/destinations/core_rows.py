@@ -10,6 +10,7 @@ import duckdb
 
 from engage_pipelines.connector import Destination, Options, Stream
 from engage_pipelines.model import CORE_TABLES, TABLE_BY_NAME
+from engage_pipelines_tests.core_row import put_row
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 _FILLING: dict[str, Any] = {
@@ -42,10 +43,8 @@ class CoreRows:
     def add(self, table: str, **values: Any) -> None:
         """Put one row into `core.<table>`."""
         declared = TABLE_BY_NAME[f"core.{table}"]
-        row = {c.name: _FILLING[c.type] for c in declared.columns if c.required} | values
-        names = ", ".join(f'"{name}"' for name in row)
-        marks = ", ".join("?" * len(row))
-        self.connection.execute(f"insert into {declared.full_name} ({names}) values ({marks})", [*row.values()])
+        row = {c.name: _FILLING[c.type] for c in declared.columns if c.name in declared.required} | values
+        put_row(self.connection, table, row)
 
     def name_store(self, store_id: str, name: str) -> None:
         """Name a store for the destination."""

@@ -27,6 +27,7 @@ from engage_pipelines.destinations.voyado.validation import (
 from engage_pipelines.model import CORE_TABLES
 from engage_pipelines.warehouse.database import set_variables
 from engage_pipelines.warehouse.render import render_rows
+from engage_pipelines_tests.core_row import put_row
 
 OPTIONS = VoyadoOptions(
     base_url="http://127.0.0.1", group_currency="GBP", go_live_on=date(2026, 11, 1), exchange_rates={"EUR": "0.86"}
@@ -61,9 +62,7 @@ class Shop:
     connection: duckdb.DuckDBPyConnection
 
     def add(self, table: str, row: dict[str, Any]) -> None:
-        columns = ", ".join(row)
-        marks = ", ".join("?" for _ in row)
-        self.connection.execute(f"insert into core.{table} ({columns}) values ({marks})", list(row.values()))
+        put_row(self.connection, table, row)
 
     def sale(self, lines: list[dict[str, Any]], tenders: list[dict[str, Any]], **receipt: Any) -> None:
         key = receipt.setdefault("transaction_id", "square:T1")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engage_pipelines.model import TABLE_BY_NAME
+from engage_pipelines.model import TABLE_BY_NAME, digest
 from engage_pipelines.warehouse import (
     Totals,
     core_totals,
@@ -91,9 +91,9 @@ def list_payments(till: Loader, days: int, **amounts: float) -> None:
             connection.execute(
                 "insert into warehouse.core.payments by name select 'acme:P-' || $name as payment_id, "
                 "'acme' as source, 'P-' || $name as source_payment_id, 'acme:' || $name as transaction_id, "
-                "'acme:L1' as store_id, "
-                "'completed' as status, 'GBP' as currency, $amount as amount, 0 as tip_amount, "
-                "$amount as total_amount, 0 as refunded_amount, now() as paid_at, now() as modified_at, 'l' as load_id",
+                "'acme:L1' as store_id, 'l' as load_id, 'completed' as status, 'GBP' as currency, "
+                "$amount as amount, 0 as tip_amount, $amount as total_amount, 0 as refunded_amount, "
+                "now() as paid_at, now() as modified_at, " + digest("'acme:P-' || $name") + " as payment_digest",
                 {"name": name, "amount": amount},
             )
 

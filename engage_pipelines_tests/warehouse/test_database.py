@@ -72,6 +72,21 @@ def test_a_column_of_a_later_release_is_added_and_the_rows_stay(tmp_path: Path) 
             ]
 
 
+def test_records_of_an_older_file_are_found_by_digests_that_it_did_not_have(tmp_path: Path) -> None:
+    till = Loader(tmp_path)
+    till.load(order(), order("O2"))
+    with duckdb.connect(till.warehouse.path) as connection:
+        for table in ("transactions", "transaction_lines", "transaction_tenders"):
+            connection.execute(f"alter table core.{table} drop column transaction_digest")
+    upgraded = Loader(tmp_path, loads=1)
+    assert upgraded.load(order(), order("O2", total=3, version=2, lines=[])).changed == 1
+    assert upgraded.rows("select transaction_id, total_amount from core.transactions order by all") == [
+        ("acme:O1", 10), ("acme:O2", 3),
+    ]  # fmt: skip
+    assert upgraded.rows("select distinct transaction_id from core.transaction_lines") == [("acme:O1",)]
+    assert upgraded.value("select count(*) from core.transaction_tenders") == 2
+
+
 def test_notes_of_a_load_land_in_their_columns_also_in_an_older_file(tmp_path: Path) -> None:
     till = Loader(tmp_path)
     loads = next(t for t in TABLES if t.full_name == "ops.loads")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import signal
@@ -259,6 +260,24 @@ def test_lines_that_a_newer_version_no_longer_has_vanish(till: Loader) -> None:
         ("acme:O1:a",), ("acme:O2:a",), ("acme:O2:b",),
     ]  # fmt: skip
     assert till.value("select count(*) from core.transaction_tenders where transaction_id = 'acme:O1'") == 0
+
+
+# Two whose keys have the same digest.
+TWINS = ("O34215", "O443387")
+
+
+def test_records_whose_keys_share_a_digest_are_told_apart(till: Loader) -> None:
+    one, other = TWINS
+    assert hashlib.md5(f"acme:{one}".encode()).digest()[:5] == hashlib.md5(f"acme:{other}".encode()).digest()[:5]
+    assert till.load(order(one, total=1)).changed == 1
+    assert till.load(order(other, total=2)).changed == 1
+    assert till.load(order(one, total=3, version=2, lines=order()["lines"][:1])).changed == 1
+    assert till.load(order(one), order(other)).changed == 0
+    rows = "select transaction_id, t.total_amount, count(line_id), count(distinct tender_id) "
+    rows += "from core.transactions as t join core.transaction_lines using (transaction_id) "
+    rows += "join core.transaction_tenders using (transaction_id) group by all order by all"
+    assert till.rows(rows) == [(f"acme:{one}", 3, 1, 1), (f"acme:{other}", 2, 2, 1)]
+    assert till.value("select count(distinct transaction_digest) from core.transactions") == 1
 
 
 BAD = [

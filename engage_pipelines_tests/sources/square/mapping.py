@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engage_pipelines.model import CORE_TABLES, TABLE_BY_NAME
+from engage_pipelines.model import CORE_TABLES, TABLE_BY_NAME, digest
 from engage_pipelines.sources.square import SQUARE, SquareOptions
 from engage_pipelines.warehouse.database import Connection, register_currencies, scratch_connection, set_variables
 from engage_pipelines.warehouse.structure import column_types
+from engage_pipelines_tests.core_row import put_row
 
 LONDON = {
     "store_id": "square:L1", "source": "square", "source_store_id": "L1", "name": "London",
@@ -61,7 +62,10 @@ class Shop:
     def _stage(self, name: str, sql: str) -> None:
         table = TABLE_BY_NAME[f"core.{name}"]
         wanted = [column for column in table.columns if column.name != "load_id"]
-        columns = ", ".join(f'cast("{c.name}" as {c.duckdb_type}) as "{c.name}"' for c in wanted)
+        columns = ", ".join(
+            f'{digest(c.digest_of) if c.digest_of else f"""cast("{c.name}" as {c.duckdb_type})"""} as "{c.name}"'
+            for c in wanted
+        )
         self.connection.execute(
             f"create or replace temp table staged_{name} as select {columns}, 'now' as load_id from ({sql})"
         )
@@ -69,10 +73,7 @@ class Shop:
     def put(self, table: str, *rows: Mapping[str, Any]) -> Shop:
         """Put rows into a core table as earlier loads would have left them."""
         for row in rows:
-            places = ", ".join("?" * len(row))
-            self.connection.execute(
-                f"insert into core.{table} ({', '.join(row)}) values ({places})", list(row.values())
-            )
+            put_row(self.connection, table, row)
         return self
 
     def rows(self, table: str) -> list[dict[str, Any]]:
