@@ -224,8 +224,7 @@ class VendorClient:
         began = self._monotonic()
         answer, problem = None, None
         try:
-            response = self._http.send(request)
-            answer = Answer(response.status_code, response.headers, response.content)
+            answer = _answer(self._http.send(request))
         except httpx.RequestError as error:  # no answer, or one that cannot be unpacked
             problem = error
         except BaseException:
@@ -278,6 +277,13 @@ class VendorClient:
             return self.retry.next_wait(call.attempts, asked)
         too_long = asked is not None and asked > self.retry.patience
         return None if too_long or call.probes >= self.retry.probes else asked or 0.0
+
+
+def _answer(response: httpx.Response) -> Answer:
+    answer = Answer(response.status_code, response.headers, response.content)
+    # It is read; a response and its stream hold each other, so pages would stay until the collector comes by.
+    response.stream = httpx.ByteStream(b"")
+    return answer
 
 
 def _after(now: datetime, seconds: float | None) -> datetime | None:

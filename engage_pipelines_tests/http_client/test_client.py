@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import logging
 import socket
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Literal
 
+import httpx
 import msgspec
 import pytest
 
@@ -53,6 +55,19 @@ def test_bytes_are_sent_as_they_are(serve: Serve) -> None:
     vendor = serve((200, {}))
     vendor.client.call("POST", "x", content=b'[ {"a":1.10} ]')
     assert vendor.scripted.asked[0].body == b'[ {"a":1.10} ]'
+
+
+def test_an_answer_is_let_go_of_with_its_last_user_and_not_when_the_collector_comes_by(serve: Serve) -> None:
+    vendor = serve((200, "7" * 1_000_000))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            vendor.client.call("POST", "orders", json={"page": 1})
+        left = [type(each) for each in gc.get_objects() if isinstance(each, httpx.Response | httpx.Request)]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 def test_many_calls_use_one_connection(serve: Serve) -> None:
