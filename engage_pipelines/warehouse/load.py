@@ -39,6 +39,9 @@ _AHEAD = 1
 # Some forty statements have to be got ready for each bundle, whatever is in it: windows share them up to so many bytes
 # of records, as their rows are in memory together.
 _TOGETHER_BYTES = 60_000_000
+# Bytes of records after which the files are closed and opened anew. What DuckDB knows of each group of rows that it
+# has written stays in memory until then, and is not part of its limit.
+_SITTING_BYTES = 4_000_000_000
 # Closing and opening costs more than waiting so many seconds for a window that is still pulled.
 _PATIENCE = 1.0
 # What windows are loaded with at first, and what with after each time that the memory was out.
@@ -215,6 +218,7 @@ class _Stagers:
         self._pool = ThreadPoolExecutor(_AHEAD, thread_name_prefix="stage")
         self._ahead: deque[tuple[Future[_Staged], int]] = deque()
         self._begun = 0
+        self._bytes = 0
         self._written: list[str] = []
 
     def __enter__(self) -> _Stagers:
@@ -225,17 +229,18 @@ class _Stagers:
         self._open.close()
 
     def begin_next(self, *, patience: float = 0.0) -> None:
-        """Begin with the next parts, unless enough are under way or it is time to let others in.
+        """Begin with the next parts, unless enough are under way or the sitting is over.
 
         If none is under way, the next one is waited for with so many seconds of patience.
         """
-        while len(self._ahead) < _AHEAD and not self._sitting.is_over():
+        while len(self._ahead) < _AHEAD and self._bytes < _SITTING_BYTES and not self._sitting.is_over():
             part = self._parts.at(self._begun, within=0.0 if self._ahead else patience)
             if part is None:
                 return
             connection = self._open.enter_context(self._sitting.connection())
             self._ahead.append((self._pool.submit(_stage, connection, part), len(self._written)))
             self._begun += 1
+            self._bytes += part.bundle.byte_count
 
     def next(self) -> tuple[_Staged, Sequence[str]] | None:
         """The next part, and the loads that were written since its staging began."""

@@ -132,6 +132,11 @@ class Bundle:
         """The file of records of each window."""
         return tuple(request.records for request in self.requests)
 
+    @property
+    def byte_count(self) -> int:
+        """Bytes of the records before compression."""
+        return sum(request.byte_count for request in self.requests)
+
     def takes(self, request: LoadRequest, most_bytes: int) -> bool:
         """True if one more window may be loaded with these: of the same kind, and not too much in all."""
         first = self.requests[0]
@@ -141,7 +146,7 @@ class Bundle:
             and request.entity.windowed
             and (request.source, request.anew, request.variables) == (first.source, first.anew, first.variables)
             and (request.proofs is None) == (first.proofs is None)
-            and sum(each.byte_count for each in (*self.requests, request)) <= most_bytes
+            and self.byte_count + request.byte_count <= most_bytes
         )
 
 

@@ -29,7 +29,7 @@ from engage_pipelines.warehouse.database import Room, Sitting, count_of
 from engage_pipelines_tests.plain_till import CUSTOMERS, DAY, NIGHT, ORDERS, Loader, customer, order
 
 # Windows of so many bytes are not loaded together.
-TOO_MUCH = 10**9
+TOO_MUCH = 10**8
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -171,6 +171,13 @@ def test_windows_for_which_the_memory_is_too_little_get_more_of_it(
     assert [result.changed for _, result in load_windows(warehouse, requests, now=lambda: NIGHT)] == [1] * count
     assert warehouse.rooms == rooms
     assert till.value("select sum(version) from core.transactions") == count * numbers
+
+
+def test_after_much_has_been_written_the_files_are_opened_anew(till: Loader) -> None:
+    requests = [till.request([order(f"O{n}")], byte_count=1_500_000_000) for n in range(7)]
+    warehouse = _Noting(till.warehouse.folder)
+    assert [result.changed for _, result in load_windows(warehouse, requests, now=lambda: NIGHT)] == [1] * 7
+    assert warehouse.rooms == [Room.SMALL_PART, Room.SMALL_PART, Room.ALL]
 
 
 def test_a_window_for_which_all_of_the_memory_is_too_little_is_an_error(till: Loader) -> None:
