@@ -96,7 +96,7 @@ def targets(measured: list[Row]) -> list[list[str]]:
             tables.target(
                 f"growth, {2 * full[0]['rows']:,} to {2 * full[-1]['rows']:,} lines: peak memory", f"<= {_MEMORY}x",
                 f"{ratio:.2f}x", ratio <= _MEMORY,
-                "windows that are pulled, read and written at once coincide more often in a longer run",
+                "goes up and down while windows are pulled, read and written at once; not all of it is explained",
             )
         )  # fmt: skip
     return lines

@@ -35,6 +35,7 @@ STORAGE_VERSION = "v1.5.0"
 _ROW_GROUP = 30_720
 # What two windows of ten thousand receipts need side by side: never less, if there is that much.
 _ENOUGH_MB = 128.0
+# Rows of an older file that get their digests in one transaction: until it is on disk, they are in memory.
 _FILLED_AT_ONCE = 500_000
 # Seconds between two looks whether another one has let go of the files.
 _LOOK = 0.01

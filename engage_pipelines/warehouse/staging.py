@@ -180,11 +180,12 @@ def _map_table(connection: Connection, bundle: Bundle, table: Table) -> None:
     if bundle.are_several:
         owner = core_tables(bundle.entity)[0].key[0]
         load_id, source = "load_of.load_id", f"{source} left join load_of on load_of.key = shaped.{owner}"
-    columns = ", ".join(_as_staged(column, load_id) for column in table.columns)
+    columns = ", ".join(as_staged(column, load_id) for column in table.columns)
     connection.execute(f"create temp table staged_{table.name} as select {columns} from {source}")
 
 
-def _as_staged(column: Column, load_id: str) -> str:
+def as_staged(column: Column, load_id: str) -> str:
+    """SQL: a column of a staged table, of what a mapping gives as `shaped`, or made by the load itself."""
     value = f'shaped."{column.name}"'
     if column.name == "load_id":
         value = load_id

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engage_pipelines.model import CORE_TABLES, TABLE_BY_NAME, digest
+from engage_pipelines.model import CORE_TABLES, TABLE_BY_NAME
 from engage_pipelines.sources.square import SQUARE, SquareOptions
-from engage_pipelines.warehouse.database import Connection, register_currencies, scratch_connection, set_variables
+from engage_pipelines.warehouse.database import Connection, bare, register_currencies, scratch_connection, set_variables
+from engage_pipelines.warehouse.staging import as_staged
 from engage_pipelines.warehouse.structure import column_types
 from engage_pipelines_tests.core_row import put_row
 
@@ -61,13 +62,9 @@ class Shop:
 
     def _stage(self, name: str, sql: str) -> None:
         table = TABLE_BY_NAME[f"core.{name}"]
-        wanted = [column for column in table.columns if column.name != "load_id"]
-        columns = ", ".join(
-            f'{digest(c.digest_of) if c.digest_of else f"""cast("{c.name}" as {c.duckdb_type})"""} as "{c.name}"'
-            for c in wanted
-        )
+        columns = ", ".join(as_staged(column, "'now'") for column in table.columns)
         self.connection.execute(
-            f"create or replace temp table staged_{name} as select {columns}, 'now' as load_id from ({sql})"
+            f"create or replace temp table staged_{name} as select {columns} from ({bare(sql)}) as shaped"
         )
 
     def put(self, table: str, *rows: Mapping[str, Any]) -> Shop:
