@@ -19,6 +19,7 @@ from engage_pipelines.connector import Entity, Scope, Window
 from engage_pipelines.http_client import Exchange, VendorClient
 from engage_pipelines.ingest.breadth import Breadth
 from engage_pipelines.ingest.spool import Manifest, Spool
+from engage_pipelines.process_memory import share_one_heap
 
 Progress = Callable[[int, int], None]
 
@@ -100,6 +101,7 @@ class Pulling:
 
     def __enter__(self) -> Self:
         """Begin."""
+        share_one_heap()
         self._spool.sweep()
         self._begin_more()
         self._note_if_pulled()

@@ -61,7 +61,7 @@ class Room(Enum):
         return self in _PARTS
 
 
-_PARTS = {Room.SMALL_PART: 0.3, Room.LARGE_PART: 0.45}
+_PARTS = {Room.SMALL_PART: 0.27, Room.LARGE_PART: 0.45}
 
 
 class Warehouse:

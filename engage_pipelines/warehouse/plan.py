@@ -20,9 +20,9 @@ from queue import SimpleQueue
 import pyarrow as pa
 
 from engage_pipelines.on_use import pc
+from engage_pipelines.process_memory import give_back_early
 from engage_pipelines.warehouse.corrections import rename_corrected
 from engage_pipelines.warehouse.database import Connection, Warehouse, bare, count_of, quoted, set_variables
-from engage_pipelines.warehouse.memory import give_back_early
 from engage_pipelines.warehouse.plan_request import Note, PlanRequest, PlanResult
 from engage_pipelines.warehouse.slices import (
     ROW_GROUP,

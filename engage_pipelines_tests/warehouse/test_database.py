@@ -213,7 +213,7 @@ def test_a_name_with_a_quote_is_quoted() -> None:
 @pytest.mark.parametrize(
     ("room", "given", "then"),
     [
-        (Room.SMALL_PART, "512MB", "146.4 MiB"),
+        (Room.SMALL_PART, "512MB", "131.7 MiB"),
         (Room.SMALL_PART, "256MB", "122.0 MiB"),
         (Room.SMALL_PART, "100MB", "95.3 MiB"),
         (Room.LARGE_PART, "512MB", "219.7 MiB"),

@@ -2,9 +2,9 @@
 -- Returned lines follow the sold ones, with all amounts and the quantity negative.
 -- A line's total holds its discounts, additive taxes and its share of spread service charges. Its gross
 -- holds inclusive tax in Europe and Australia and does not in the US, Canada and Japan: as Square has it.
-with orders as (
+with orders as not materialized (
     select
-        raw.id,
+        raw.id, raw.line_items, raw.returns,
         coalesce(raw.total_money.currency, raw.net_amounts.total_money.currency,
             raw.return_amounts.total_money.currency, raw.line_items[1].total_money.currency,
             raw.line_items[1].base_price_money.currency, raw.returns[1].return_line_items[1].total_money.currency,
@@ -14,24 +14,22 @@ with orders as (
     where raw.id is not null
 ),
 sold as (
-    select id, unnest(line_items) as line, generate_subscripts(line_items, 1) as position
-    from raw
-    where id is not null
+    select id, currency, unnest(line_items) as line, generate_subscripts(line_items, 1) as position
+    from orders
 ),
 entries as (
-    select id, coalesce(len(line_items), 0) as sold_count, unnest(returns) as entry,
+    select id, currency, coalesce(len(line_items), 0) as sold_count, unnest(returns) as entry,
         generate_subscripts(returns, 1) as entry_number
-    from raw
-    where id is not null
+    from orders
 ),
 returned as (
-    select id, sold_count, entry_number, entry.source_order_id as source_order_id,
+    select id, currency, sold_count, entry_number, entry.source_order_id as source_order_id,
         unnest(entry.return_line_items) as line, generate_subscripts(entry.return_line_items, 1) as place
     from entries
 ),
 lines as (
     select
-        id, 1 as sign, position as line_number, position, line.uid as uid, line.name as name,
+        id, currency, 1 as sign, position as line_number, position, line.uid as uid, line.name as name,
         line.variation_name as variation_name, line.quantity as quantity, line.item_type as item_type,
         line.catalog_object_id as catalog_object_id, line.base_price_money.amount as price,
         coalesce(line.gross_sales_money.amount, line.variation_total_price_money.amount) as gross,
@@ -41,7 +39,7 @@ lines as (
     from sold
     union all
     select
-        id, -1, sold_count + row_number() over (partition by id order by entry_number, place),
+        id, currency, -1, sold_count + row_number() over (partition by id order by entry_number, place),
         row_number() over (partition by id order by entry_number, place), line.uid, line.name, line.variation_name,
         line.quantity, line.item_type, line.catalog_object_id, line.base_price_money.amount,
         coalesce(line.gross_return_money.amount, line.variation_total_price_money.amount),
@@ -88,7 +86,7 @@ select
         else n.written || ', ' || n.variation
     end as name,
     n.sign * n.units as quantity,
-    orders.currency,
+    n.currency,
     -- Whole minor units by integer division where the line has no price of its own.
     coalesce(n.price, case when n.units = 0 then 0 else (n.gross * 100000) // cast(n.units * 100000 as bigint) end)
         * currencies.factor as unit_price_amount,
@@ -104,5 +102,4 @@ select
         case when n.written is null then 'no_name' end,
         case when n.units < 0 then 'negative_quantity' end), '') as remark_code
 from named as n
-join orders using (id)
 left join currencies using (currency)

@@ -1,14 +1,21 @@
 -- One row per payment or refund inside an order. Key: tender_id. Fills core.transaction_tenders.
 -- A tender's amount includes its tip. Refunds are negative, and only those of an order that returns
 -- something count: a sale that merely mentions its later refund would else be refunded twice.
-with paid as (
-    select id, unnest(tenders) as tender, generate_subscripts(tenders, 1) as position
-    from raw
-    where id is not null
-),
-tenders as (
+with orders as not materialized (
     select
-        id,
+        raw.id, raw.tenders, raw.refunds, raw.returns, raw.return_amounts, raw.line_items,
+        coalesce(raw.total_money.currency, raw.net_amounts.total_money.currency, stores.currency) as currency
+    from raw
+    left join stores on stores.store_id = 'square:' || raw.location_id
+    where raw.id is not null
+),
+paid as (
+    select id, currency, unnest(tenders) as tender, generate_subscripts(tenders, 1) as position
+    from orders
+),
+tenders as not materialized (
+    select
+        id, currency,
         coalesce(nullif(tender.payment_id, ''), nullif(tender.id, ''), id || ':tender-' || position) as tender_id,
         case tender.type
             when 'CARD' then 'card'
@@ -27,21 +34,25 @@ tenders as (
     from paid
 ),
 refunded as (
-    select id, unnest(refunds) as refund, generate_subscripts(refunds, 1) as position
-    from raw
-    where id is not null
-        and (len(returns) > 0 or coalesce(return_amounts.total_money.amount, 0) <> 0
-            or coalesce(len(line_items), 0) = 0)
+    select id, currency, unnest(refunds) as refund, generate_subscripts(refunds, 1) as position
+    from orders
+    where len(returns) > 0 or coalesce(return_amounts.total_money.amount, 0) <> 0
+        or coalesce(len(line_items), 0) = 0
+),
+refunded_tenders as (
+    select distinct 'square:' || refund.tender_id as tender_id
+    from refunded
 ),
 known_types as (
     select tender_id, any_value(tender_type) as tender_type
     from (
         select 'square:' || tender_id as tender_id, tender_type
         from tenders
+        where 'square:' || tender_id in (from refunded_tenders)
         union all
         select known.tender_id, known.tender_type
         from core.transaction_tenders as known
-        where known.tender_id in (select 'square:' || refund.tender_id from refunded)
+        where known.tender_id in (from refunded_tenders)
     )
     group by tender_id
 ),
@@ -49,13 +60,13 @@ returned_tips as (
     select id, tip.source_tender_id as tender_id, sum(tip.applied_money.amount) as tip
     from (
         select id, unnest(entry.return_tips) as tip
-        from (select id, unnest(returns) as entry from raw)
+        from (select id, unnest(returns) as entry from orders)
     )
     group by id, tip.source_tender_id
 ),
 refunds as (
     select
-        refunded.id,
+        refunded.id, refunded.currency,
         coalesce(nullif(refund.id, ''), refunded.id || ':refund-' || position) as tender_id,
         coalesce(known_types.tender_type, 'other') as tender_type,
         refund.amount_money as money,
@@ -90,8 +101,4 @@ select
     moved.tip::bigint * currencies.factor as tip_amount,
     moved.paid_at
 from moved
-join raw using (id)
-left join stores on stores.store_id = 'square:' || raw.location_id
-left join currencies
-    on currencies.currency = coalesce(moved.money.currency, raw.total_money.currency,
-        raw.net_amounts.total_money.currency, stores.currency)
+left join currencies on currencies.currency = coalesce(moved.money.currency, moved.currency)

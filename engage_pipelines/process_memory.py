@@ -1,4 +1,4 @@
-"""Giving memory back: what one step needed for a moment must not stay with the process while the next needs its own."""
+"""Holding little memory: what one step or thread needed for a moment must not stay while others need their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 import pyarrow as pa
 
 # The names are glibc's (malloc.h); elsewhere there is no such call, and nothing is done.
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _LARGE = 128 * 1024
 
 
@@ -19,5 +19,18 @@ def give_back_early() -> None:
     keeps what it once had: a migration of many months would hold more with every month.
     """
     pa.set_memory_pool(pa.system_memory_pool())
+    _set(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def share_one_heap() -> None:
+    """Let threads that are still to come take memory from the heap of all others, for the rest of the process.
+
+    glibc gives them heaps of their own, and what a thread has let go of stays with its heap: of eight that each read a
+    page now and then, each would hold a page.
+    """
+    _set(_M_ARENA_MAX, 1)
+
+
+def _set(parameter: int, value: int) -> None:
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        ctypes.CDLL(None).mallopt(parameter, value)
