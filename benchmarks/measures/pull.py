@@ -121,7 +121,7 @@ def _flatness(peaks: dict[int, float]) -> Iterator[list[str]]:
         least, most = min(peaks), max(peaks)
         times = peaks[most] / peaks[least]
         yield target(f"peak memory of {most:,} orders against {least:,}", f"<= {_FLAT:g}x", f"{times:.2f}x",
-                     times <= _FLAT, "DuckDB keeps what its limit of memory allows")  # fmt: skip
+                     times <= _FLAT, "a short pull is over before its load is in full swing")  # fmt: skip
 
 
 def summary(rows: list[Row]) -> list[list[str]]:
