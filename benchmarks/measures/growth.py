@@ -96,7 +96,7 @@ def targets(measured: list[Row]) -> list[list[str]]:
             tables.target(
                 f"growth, {2 * full[0]['rows']:,} to {2 * full[-1]['rows']:,} lines: peak memory", f"<= {_MEMORY}x",
                 f"{ratio:.2f}x", ratio <= _MEMORY,
-                "goes up and down while windows are pulled, read and written at once; not all of it is explained",
+                "a short history is pulled before its load is in full swing; not all of it is explained",
             )
         )  # fmt: skip
     return lines
