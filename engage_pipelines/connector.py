@@ -51,7 +51,7 @@ class Entity:
     Attributes:
         name: the noun, as in `raw/<source>__<name>`.
         structure: file with the record's JSON structure in DuckDB's `json_transform` notation; names
-            every field that the mapping reads.
+            every field that the mapping reads, and within them no others: each is a column while a load lasts.
         tables: core table -> SQL file that shapes it from the view `raw` (one row per record). Of all tables but the
             first it may look into core for what earlier windows brought; windows loaded together share one `raw`.
         checks: SQL file over `raw` that yields `record_id, reason` of records to quarantine.

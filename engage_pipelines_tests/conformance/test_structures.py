@@ -12,12 +12,11 @@ import duckdb
 import pytest
 
 from engage_pipelines.connector import Entity, Source
+from engage_pipelines.settings import parse_settings
 from engage_pipelines.warehouse import Warehouse
 from engage_pipelines.warehouse.database import Connection, bare, register_currencies, set_variables
 from engage_pipelines.warehouse.structure import struct_type
 from engage_pipelines_tests.conformance.vendors import ENTITIES, name_of
-
-_SETTINGS = {"business_day_cutover": 240, "default_country": "GB", "fallback_time_zone": "UTC"}
 
 
 @pytest.fixture
@@ -29,8 +28,11 @@ def core(tmp_path: Path) -> Iterator[Connection]:
 
 
 @pytest.mark.parametrize(("source", "entity"), ENTITIES, ids=name_of)
-def test_every_field_that_is_read_of_a_record_is_used(source: Source, entity: Entity, core: Connection) -> None:
-    set_variables(core, {**source.options().model_dump(), **_SETTINGS})
+def test_every_field_that_is_read_of_a_record_is_used(
+    source: Source, entity: Entity, core: Connection, tmp_path: Path
+) -> None:
+    settings = parse_settings({"operator": {"time_zone": "UTC"}}, tmp_path / "engage.toml")
+    set_variables(core, {**source.options().model_dump(), **settings.sql_variables})
     structure = json.loads((source.folder / entity.structure).read_text())
     statements = list(_statements(source, entity))
     assert _can_run(core, structure, statements)
@@ -52,13 +54,13 @@ def _is_unused(core: Connection, structure: dict[str, Any], leaf: tuple[str, ...
 
 
 def _statements(source: Source, entity: Entity) -> Iterator[str]:
-    read_by_the_load = [
-        entity.record_id,
-        entity.modified_at,
-        entity.version,
-        *(["location_id"] if entity.prove else []),
-    ]
-    yield f"select {', '.join(read_by_the_load if entity.windowed else [entity.record_id])} from raw"
+    # What the load reads by itself.
+    read = [entity.record_id]
+    if entity.windowed:
+        read += [entity.modified_at, entity.version]
+    if entity.prove:
+        read.append("location_id")
+    yield f"select {', '.join(read)} from raw"
     for file in (entity.checks, *entity.tables.values()):
         yield bare((source.folder / file).read_text())
 

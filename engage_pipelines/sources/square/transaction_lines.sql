@@ -2,6 +2,7 @@
 -- Returned lines follow the sold ones, with all amounts and the quantity negative.
 -- A line's total holds its discounts, additive taxes and its share of spread service charges. Its gross
 -- holds inclusive tax in Europe and Australia and does not in the US, Canada and Japan: as Square has it.
+-- Not materialized: the orders' lists would be in memory a second time.
 with orders as not materialized (
     select
         raw.id, raw.line_items, raw.returns,

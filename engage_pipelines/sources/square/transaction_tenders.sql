@@ -1,6 +1,7 @@
 -- One row per payment or refund inside an order. Key: tender_id. Fills core.transaction_tenders.
 -- A tender's amount includes its tip. Refunds are negative, and only those of an order that returns
 -- something count: a sale that merely mentions its later refund would else be refunded twice.
+-- Not materialized: the orders' lists would be in memory a second time.
 with orders as not materialized (
     select
         raw.id, raw.tenders, raw.refunds, raw.returns, raw.return_amounts, raw.line_items,
