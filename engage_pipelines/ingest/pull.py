@@ -17,9 +17,9 @@ from typing import Any, Self
 
 from engage_pipelines.connector import Entity, Scope, Window
 from engage_pipelines.http_client import Exchange, VendorClient
-from engage_pipelines.ingest.breadth import Breadth
+from engage_pipelines.ingest.breadth import Breadth, ProcessorUse
 from engage_pipelines.ingest.spool import Manifest, Spool
-from engage_pipelines.process_memory import share_one_heap
+from engage_pipelines.process_memory import hold_few_pages
 
 Progress = Callable[[int, int], None]
 
@@ -88,6 +88,7 @@ class Pulling:
         )
         self._total = len(self._scopes)
         self._breadth = Breadth(client.limits.in_flight, client.limits.rates)
+        self._processors = ProcessorUse()
         self._pool = ThreadPoolExecutor(client.limits.in_flight, thread_name_prefix="pull")
         # Begun and not given out yet, oldest first.
         self._begun: deque[Future[Manifest]] = deque()
@@ -101,7 +102,7 @@ class Pulling:
 
     def __enter__(self) -> Self:
         """Begin."""
-        share_one_heap()
+        hold_few_pages()
         self._spool.sweep()
         self._begin_more()
         self._note_if_pulled()
@@ -214,7 +215,9 @@ class Pulling:
             yield page
             del page
             by = time.thread_time()
-            self._breadth.note_page(sum(exchange.seconds for exchange in heard), by - used)
+            self._breadth.note_page(
+                sum(exchange.seconds for exchange in heard), by - used, in_use=self._processors.now()
+            )
             heard.clear()
             used = by
             self._begin_more()

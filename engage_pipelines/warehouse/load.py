@@ -41,7 +41,7 @@ _AHEAD = 1
 _TOGETHER_BYTES = 60_000_000
 # Bytes of records after which the files are closed and opened anew. What DuckDB knows of each group of rows that it
 # has written stays in memory until then, and is not part of its limit.
-_SITTING_BYTES = 4_000_000_000
+_SITTING_BYTES = 2_000_000_000
 # Closing and opening costs more than waiting so many seconds for a window that is still pulled.
 _PATIENCE = 1.0
 # What windows are loaded with at first, and what with after each time that the memory was out.
@@ -98,8 +98,9 @@ def load_windows(
     """
     parts = _Parts(_Here(requests) if isinstance(requests, Sequence) else requests)
     shortages = 0
+    # The last of several has what all had before it, so that no load takes most at its end.
+    rooms = _SEVERAL if parts.wait() and parts.are_several() else _SINGLE
     while parts.wait():
-        rooms = _SEVERAL if parts.are_several() else _SINGLE
         room = rooms[min(shortages, len(rooms) - 1)]
         try:
             with warehouse.sitting(room) as sitting, _Stagers(sitting, parts) as stagers:

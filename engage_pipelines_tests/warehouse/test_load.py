@@ -173,11 +173,11 @@ def test_windows_for_which_the_memory_is_too_little_get_more_of_it(
     assert till.value("select sum(version) from core.transactions") == count * numbers
 
 
-def test_after_much_has_been_written_the_files_are_opened_anew(till: Loader) -> None:
-    requests = [till.request([order(f"O{n}")], byte_count=1_500_000_000) for n in range(7)]
+def test_after_much_has_been_written_the_files_are_opened_anew_and_the_last_window_gets_no_more(till: Loader) -> None:
+    requests = [till.request([order(f"O{n}")], byte_count=750_000_000) for n in range(7)]
     warehouse = _Noting(till.warehouse.folder)
     assert [result.changed for _, result in load_windows(warehouse, requests, now=lambda: NIGHT)] == [1] * 7
-    assert warehouse.rooms == [Room.SMALL_PART, Room.SMALL_PART, Room.ALL]
+    assert warehouse.rooms == [Room.SMALL_PART] * 3
 
 
 def test_a_window_for_which_all_of_the_memory_is_too_little_is_an_error(till: Loader) -> None:
