@@ -23,14 +23,21 @@ def give_back_early() -> None:
     _set(_M_MMAP_THRESHOLD, _LARGE)
 
 
-def hold_few_pages() -> None:
-    """Let threads that are still to come hold no pages that they have let go of, for the rest of the process.
+def share_one_heap() -> None:
+    """Let threads that are still to come take memory from the heap of all others, for the rest of the process.
 
     glibc gives them heaps of their own, and what a thread has let go of stays with its heap: of eight that each read a
-    page now and then, each would hold a page. In one heap for all a page leaves a hole among what others still hold,
-    so blocks as large as one (a megabyte and more) come from the system and go back to it.
+    page now and then, each would hold a page.
     """
     _set(_M_ARENA_MAX, 1)
+
+
+def give_pages_back() -> None:
+    """Let blocks as large as a page (a megabyte and more) go back to the system, for the rest of the process.
+
+    In a heap the pages of several threads leave holes among what others still hold. A new block costs the system a
+    millisecond, so a thread that is alone, and finds the hole of its last page, does better without.
+    """
     _set(_M_MMAP_THRESHOLD, _PAGE)
 
 

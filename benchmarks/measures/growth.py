@@ -96,7 +96,7 @@ def targets(measured: list[Row]) -> list[list[str]]:
             tables.target(
                 f"growth, {2 * full[0]['rows']:,} to {2 * full[-1]['rows']:,} lines: peak memory", f"<= {_MEMORY}x",
                 f"{ratio:.2f}x", ratio <= _MEMORY,
-                "a short history is pulled before its load is in full swing; not all of it is explained",
+                "a load that lasts has more moments in which a window that is read and one that is written need most",
             )
         )  # fmt: skip
     return lines

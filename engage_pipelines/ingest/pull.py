@@ -19,7 +19,7 @@ from engage_pipelines.connector import Entity, Scope, Window
 from engage_pipelines.http_client import Exchange, VendorClient
 from engage_pipelines.ingest.breadth import Breadth, ProcessorUse
 from engage_pipelines.ingest.spool import Manifest, Spool
-from engage_pipelines.process_memory import hold_few_pages
+from engage_pipelines.process_memory import give_pages_back, share_one_heap
 
 Progress = Callable[[int, int], None]
 
@@ -102,7 +102,9 @@ class Pulling:
 
     def __enter__(self) -> Self:
         """Begin."""
-        hold_few_pages()
+        share_one_heap()
+        if self._total > 1:
+            give_pages_back()
         self._spool.sweep()
         self._begin_more()
         self._note_if_pulled()
