@@ -35,8 +35,8 @@ def share_one_heap() -> None:
 def give_pages_back() -> None:
     """Let blocks as large as a page (a megabyte and more) go back to the system, for the rest of the process.
 
-    In a heap the pages of several threads leave holes among what others still hold. A new block costs the system a
-    millisecond, so a thread that is alone, and finds the hole of its last page, does better without.
+    In a heap the pages of many threads leave holes among what others still hold. A new block costs the system up to a
+    millisecond, so one or two threads, which find the holes of their last pages, do better without.
     """
     _set(_M_MMAP_THRESHOLD, _PAGE)
 

@@ -26,6 +26,9 @@ Progress = Callable[[int, int], None]
 # What asks location by location has this many groups of them before a group has two: of a night, which is one window,
 # they are pulled side by side. A constant: with another number the lake would have other windows.
 _GROUPS = 8
+# Pages of more windows than these leave holes in the heap that count. There are more where vendors are waited for, so
+# what it costs the processor to be rid of them is there.
+_FEW = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,6 @@ class Pulling:
     def __enter__(self) -> Self:
         """Begin."""
         share_one_heap()
-        if self._total > 1:
-            give_pages_back()
         self._spool.sweep()
         self._begin_more()
         self._note_if_pulled()
@@ -178,6 +179,8 @@ class Pulling:
         with self._lock:
             while self._scopes and not self._is_over and self._under_way < self._breadth.allowed:
                 self._under_way += 1
+                if self._under_way > _FEW:
+                    give_pages_back()
                 self._begun.append(self._pool.submit(self._pull_scope, self._scopes.popleft()))
 
     def _pull_scope(self, scope: Scope) -> Manifest:
