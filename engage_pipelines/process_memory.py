@@ -9,6 +9,7 @@ import pyarrow as pa
 
 # The names are glibc's (malloc.h); elsewhere there is no such call, and nothing is done.
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+# Bytes.
 _LARGE = 128 * 1024
 _PAGE = 1_000_000
 
@@ -36,7 +37,8 @@ def give_pages_back() -> None:
     """Let blocks as large as a page (a megabyte and more) go back to the system, for the rest of the process.
 
     In a heap the pages of many threads leave holes among what others still hold. A new block costs the system up to a
-    millisecond, so one or two threads, which find the holes of their last pages, do better without.
+    millisecond, so one or two threads, which find the holes of their last pages, do better without. Whoever asks last
+    for blocks to go back, here or in `give_back_early`, says from which size on.
     """
     _set(_M_MMAP_THRESHOLD, _PAGE)
 
