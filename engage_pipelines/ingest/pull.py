@@ -196,6 +196,7 @@ class Pulling:
                     # missing.
                     self._watched(entity.prove(client, scope), heard) if entity.prove else None,
                     now=self._now,
+                    is_alone=self._total == 1,
                 )
         except BaseException:
             self._is_over = True

@@ -10,6 +10,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,16 +80,27 @@ class Spool:
         proofs: Iterable[Sequence[bytes]] | None,
         *,
         now: Callable[[], datetime],
+        is_alone: bool = False,
     ) -> Manifest:
-        """Write one window and put it in place of an earlier pull of the same window."""
+        """Write one window and put it in place of an earlier pull of the same window.
+
+        Args:
+            window: its bounds.
+            location_ids: the locations that were asked, where that matters.
+            pages: records, page by page.
+            proofs: what the second question tells, page by page; None if it is not asked.
+            now: the clock.
+            is_alone: no other window is pulled meanwhile, so a page is written while the next one is asked for. Several
+                windows keep the processor busy as they are, and each would have one more page in memory.
+        """
         target = self.folder / self.window_name(window, location_ids)
         aside = target.with_name(f"{target.name}.{os.getpid()}.part")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        page_count, record_count, size = _write_pages(aside / "records.ndjson.zst", pages)
+        page_count, record_count, size = _write_pages(aside / "records.ndjson.zst", pages, is_alone=is_alone)
         proof_count = None
         if proofs is not None:
-            _, proof_count, _ = _write_pages(aside / "proof.ndjson.zst", proofs)
+            _, proof_count, _ = _write_pages(aside / "proof.ndjson.zst", proofs, is_alone=is_alone)
         manifest = Manifest(
             source=self.source, entity=self.entity, window_start=window.start, window_end=window.end,
             location_ids=tuple(location_ids), pages=page_count, records=record_count, bytes=size,
@@ -111,18 +124,48 @@ def _is_being_written(part: Path) -> bool:
     return True
 
 
-def _write_pages(file: Path, pages: Iterable[Sequence[bytes]]) -> tuple[int, int, int]:
-    page_count = record_count = size = 0
-    with pa.CompressedOutputStream(str(file), "zstd") as stream:
+def _write_pages(file: Path, pages: Iterable[Sequence[bytes]], *, is_alone: bool) -> tuple[int, int, int]:
+    with ExitStack() as opened:
+        stream = opened.enter_context(pa.CompressedOutputStream(str(file), "zstd"))
+        # Left before the stream is closed: what is being written is written then.
+        thread = opened.enter_context(ThreadPoolExecutor(1, thread_name_prefix="spool")) if is_alone else None
+        writer = _Writer(stream, thread)
         for records in pages:
-            for chunk in _lines(records):
-                stream.write(chunk)
-                size += len(chunk)
-            page_count += 1
-            record_count += len(records)
+            writer.take(records)
             # The next page is waited for without this one.
             del records
-    return page_count, record_count, size
+        writer.wait()
+    return writer.pages, writer.records, writer.bytes
+
+
+class _Writer:
+    """Writes pages, one after the other: each at once or, with a thread, while the caller goes on."""
+
+    def __init__(self, stream: pa.NativeFile, thread: Executor | None) -> None:
+        self.pages = self.records = self.bytes = 0
+        self._stream = stream
+        self._thread = thread
+        self._under_way: Future[None] | None = None
+
+    def take(self, records: Sequence[bytes]) -> None:
+        """Write a page; whatever went wrong with the one before it is raised now at the latest."""
+        if self._thread is None:
+            self._write(records)
+            return
+        self.wait()
+        self._under_way = self._thread.submit(self._write, records)
+
+    def wait(self) -> None:
+        """Until all that was taken is written."""
+        if self._under_way is not None:
+            self._under_way.result()
+
+    def _write(self, records: Sequence[bytes]) -> None:
+        for chunk in _lines(records):
+            self._stream.write(chunk)
+            self.bytes += len(chunk)
+        self.pages += 1
+        self.records += len(records)
 
 
 def _lines(records: Sequence[bytes]) -> Iterator[bytes]:

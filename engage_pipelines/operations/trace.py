@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 
 from engage_pipelines.connector import Destination, Stream
 from engage_pipelines.delivery import Preview
@@ -17,6 +15,7 @@ from engage_pipelines.errors import ConfigError
 from engage_pipelines.operations.carriers import carriers
 from engage_pipelines.operations.desk import Desk
 from engage_pipelines.warehouse import Receipt, Selection, Version, find_receipt
+from engage_pipelines.warehouse.spools import lines_of
 from engage_pipelines.warehouse.trace import Quarantined, find_quarantined
 
 _RECORD = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -107,10 +106,9 @@ def _origin(lake: Path, receipt: Receipt, version: Version) -> Origin:
 def _line_of(file: Path, record_id: str) -> int | None:
     """The line whose record has this id among its own fields; those that only mention it do not count."""
     wanted = msgspec.json.encode(record_id)
-    with pa.CompressedInputStream(str(file), "zstd") as stream:
-        for number, line in enumerate(io.BufferedReader(stream), start=1):
-            if wanted in line and wanted in map(bytes, _fields(line)):
-                return number
+    for number, line in enumerate(lines_of(file), start=1):
+        if wanted in line and wanted in map(bytes, _fields(line)):
+            return number
     return None
 
 

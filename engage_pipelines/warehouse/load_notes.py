@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from collections.abc import Sequence
@@ -11,14 +10,12 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-import pyarrow as pa
 
 from engage_pipelines.model import TABLE_BY_NAME
 from engage_pipelines.warehouse.database import Connection, Warehouse, bare, count_of, quoted
 from engage_pipelines.warehouse.load_request import Bundle, LoadRequest, LoadResult, NotTogetherError
+from engage_pipelines.warehouse.spools import lines_of
 
-# The second question is answered in a few fields per record.
-_LARGEST_PROOF = 1024 * 1024
 # Records that are looked through for fields that the mapping does not know.
 _SAMPLE = 1000
 
@@ -71,8 +68,8 @@ def list_proofs(connection: Connection, bundle: Bundle) -> None:
     sql = bare((bundle.folder / str(bundle.entity.proof)).read_text())
     for number, request in enumerate(bundle.requests, 1):
         connection.execute(
-            "create or replace temp view proof as select json as record from read_ndjson_objects("
-            f"{quoted(request.proofs)}, maximum_object_size = {_LARGEST_PROOF})"
+            "create or replace temp view proof as select json as record from "
+            f"read_ndjson_objects({quoted(request.proofs)})"
         )
         into = "create temp table listed as" if number == 1 else "insert into listed by name"
         connection.execute(f"{into} select {number} as window_number, * from ({sql})")
@@ -105,12 +102,11 @@ def unknown_fields(request: LoadRequest) -> tuple[str, ...]:
     """
     known = set(json.loads((request.folder / request.entity.structure).read_text()))
     found: set[str] = set()
-    with pa.CompressedInputStream(str(request.records), "zstd") as stream:
-        lines = io.BufferedReader(stream) if request.page_count else ()
-        for line in itertools.islice(lines, _SAMPLE):
-            # What is no object has no fields, and is in quarantine.
-            with suppress(msgspec.ValidationError):
-                found.update(msgspec.json.decode(line, type=dict[str, msgspec.Raw]))
+    lines = lines_of(request.records) if request.page_count else ()
+    for line in itertools.islice(lines, _SAMPLE):
+        # What is no object has no fields, and is in quarantine.
+        with suppress(msgspec.ValidationError):
+            found.update(msgspec.json.decode(line, type=dict[str, msgspec.Raw]))
     return tuple(sorted(found - known))
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from engage_pipelines.warehouse.database import quoted
+import pyarrow as pa
 
-# 16 MiB: a wholesale order with thousands of lines is one JSON object.
-LARGEST_RECORD = 16 * 1024 * 1024
-# 2 MiB: DuckDB sets aside twice the largest record per thread. A larger one takes the slow path, which sets aside more.
-_LARGEST_USUAL_RECORD = 2 * 1024 * 1024
+from engage_pipelines.warehouse.database import quoted
 
 
 def read_files(files: Sequence[Path], columns: str) -> str:
     """SQL: the records of some files with these columns, and `engage_spool`, the file that each is of."""
-    return (
-        f"read_json({_list(files)}, format = 'newline_delimited', columns = {columns}, "
-        f"maximum_object_size = {_LARGEST_USUAL_RECORD}, filename = 'engage_spool')"
-    )
+    return f"read_json({_list(files)}, format = 'newline_delimited', columns = {columns}, filename = 'engage_spool')"
+
+
+def lines_of(file: Path) -> Iterator[bytes]:
+    """The records of a spool as they were sent, each with the end of its line."""
+    with pa.CompressedInputStream(str(file), "zstd") as stream:
+        yield from io.BufferedReader(stream)
 
 
 def number_of_file(files: Sequence[Path]) -> str:

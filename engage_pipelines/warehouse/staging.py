@@ -22,7 +22,7 @@ from engage_pipelines.warehouse.database import Connection, bare, count_of, quot
 from engage_pipelines.warehouse.known import News, confirmed, find_known, is_known, news
 from engage_pipelines.warehouse.load_notes import list_proofs
 from engage_pipelines.warehouse.load_request import Bundle, NotTogetherError, core_tables, list_windows
-from engage_pipelines.warehouse.spools import LARGEST_RECORD, number_of_file, read_files
+from engage_pipelines.warehouse.spools import number_of_file, read_files
 from engage_pipelines.warehouse.structure import as_text, column_types, leaf_count, wrong_shape
 
 
@@ -84,12 +84,12 @@ def _read_records(connection: Connection, bundle: Bundle, files: tuple[Path, ...
 
 
 def _read_one_by_one(connection: Connection, structure: dict[str, Any], file: Path) -> None:
-    """The slow path: a value does not fit its type, or a record is huge; find the misfits and keep the others."""
+    """The slow path: a value does not fit its type; find the misfits and keep the others."""
     connection.execute(
         f"create temp table texts as select row_number() over () as line, json, "
         f"json_transform(json, '{json.dumps(structure)}') as typed, "
         f"json_transform(json, '{json.dumps(as_text(structure))}') as untyped "
-        f"from read_ndjson_objects(?, maximum_object_size = {LARGEST_RECORD})",
+        "from read_ndjson_objects(?)",
         [str(file)],
     )
     connection.execute(

@@ -81,7 +81,10 @@ def test_locations_that_are_walked_share_a_window_once_there_are_enough_of_them(
     assert [name for group in groups for name in group] == list(names)
 
 
-def test_a_window_that_waits_for_its_next_page_has_none_in_memory(run: Callable[..., Pulled]) -> None:
+@pytest.mark.parametrize(("windows", "pages"), [(2, 0), (1, 1)])
+def test_a_window_that_waits_for_its_next_page_has_none_in_memory_or_the_one_that_is_written_if_it_is_alone(
+    run: Callable[..., Pulled], windows: int, pages: int
+) -> None:
     size, held = 4_000_000, []
 
     def large_pages(client: VendorClient, scope: Scope) -> Pages:
@@ -91,11 +94,12 @@ def test_a_window_that_waits_for_its_next_page_has_none_in_memory(run: Callable[
 
     tracemalloc.start()
     try:
-        run(entity(large_pages), WINDOWS[:1])
+        run(entity(large_pages), WINDOWS[:windows], in_flight=1)
     finally:
         tracemalloc.stop()
-    assert len(held) == 4
-    assert max(held) < size
+    assert len(held) == 4 * windows
+    # A page that is written is there once more as it goes to the file.
+    assert max(held) < (2 * pages + 1) * size
 
 
 def test_an_entity_without_windows_is_pulled_once_as_of_the_last_end(

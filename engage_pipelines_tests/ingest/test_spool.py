@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -38,10 +40,52 @@ def write(spool: Spool, *pages: Sequence[bytes], window: Window = WINDOW, minute
     return spool.folder / spool.window_name(window, ("L1",))
 
 
-def test_records_are_kept_as_the_till_sent_them_one_a_line_in_order(spool: Spool) -> None:
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_records_are_kept_as_the_till_sent_them_one_a_line_in_order(spool: Spool, is_alone: bool) -> None:
     records = [b'{"id":1,"price":1.10}', '{"id":2,"name":"Käse\\n"}'.encode(), b'{ "id" : 3 }']
-    folder = write(spool, records[:2], [], records[2:])
-    assert read(folder / "records.ndjson.zst") == records
+    pages = [records[:2], [], records[2:]]
+    manifest = spool.write(WINDOW, (), pages, [records], now=lambda: NIGHT, is_alone=is_alone)
+    ((folder, _),) = spool.finished()
+    assert read(folder / "records.ndjson.zst") == read(folder / "proof.ndjson.zst") == records
+    assert (manifest.pages, manifest.records, manifest.bytes, manifest.proofs) == (3, 3, sum(map(len, records)) + 3, 3)
+
+
+class _Slow(list[bytes]):
+    """A page that is written no earlier than the next one is asked for."""
+
+    def __init__(self, records: Sequence[bytes], until: threading.Event) -> None:
+        super().__init__(records)
+        self._until = until
+        self.was_asked: bool | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.was_asked = self._until.wait(timeout=10)
+        return super().__iter__()
+
+
+def test_a_page_of_a_window_that_is_alone_is_written_while_the_next_one_is_asked_for(spool: Spool) -> None:
+    is_asked = threading.Event()
+    first = _Slow([b'{"id":1}'], is_asked)
+
+    def pages() -> Iterator[Sequence[bytes]]:
+        yield first
+        is_asked.set()
+        yield [b'{"id":2}']
+
+    spool.write(WINDOW, (), pages(), None, now=lambda: NIGHT, is_alone=True)
+    ((folder, _),) = spool.finished()
+    assert first.was_asked
+    assert read(folder / "records.ndjson.zst") == [b'{"id":1}', b'{"id":2}']
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_page_that_cannot_be_written_leaves_no_window(spool: Spool, is_alone: bool, number: int) -> None:
+    pages: list[list[Any]] = [[b"{}"], [b"{}"], [b"{}"]]
+    pages[number] = [None]
+    with pytest.raises(TypeError):
+        spool.write(WINDOW, (), pages, None, now=lambda: NIGHT, is_alone=is_alone)
+    assert spool.finished() == []
 
 
 def test_pretty_printed_records_become_one_line_each(spool: Spool) -> None:
