@@ -154,7 +154,7 @@ def replay(
 
     Examples: `engage rejected replay aiq sales square:O40`, `engage rejected replay aiq sales --all`
     """
-    _check_choice(keys, code, everything=everything)
+    _check_choice(keys, everything=everything or code is not None, other=" or --code")
     with bars(quiet=as_json) as reporter:
         desk = Desk(load_settings(config), reporter)
         done = work.replay(desk, *_stream(desk, destination, stream), keys, vendor_code=code)
@@ -186,7 +186,7 @@ def discard(
     Examples: `engage rejected discard aiq sales square:O40 --because "sale of a test till"`,
     `engage rejected discard crmcom products --code DUPLICATE --because "old catalogue"`
     """
-    _check_choice(keys, code, everything=everything)
+    _check_choice(keys, everything=everything or code is not None, other=" or --code")
     desk = Desk(load_settings(config))
     count = work.discard(desk, *_stream(desk, destination, stream), keys, because, vendor_code=code)
     _done(count, "put aside; `engage rejected list --discarded` lists them", as_json=as_json)
@@ -220,7 +220,7 @@ def resolve(
         return
     if destination is None or stream is None:
         raise ConfigError("name destination and stream, e.g. engage resolve voyado receipts square:O40 --sent")
-    _check_choice(keys, None, everything=everything)
+    _check_choice(keys, everything=everything)
     count = work.resolve(desk, *_stream(desk, destination, stream), keys, sent=sent)
     _done(count, "there, as they were sent" if sent else "not there; they go out with the next run", as_json=as_json)
 
@@ -314,9 +314,9 @@ def _stream(desk: Desk, destination: str, stream: str) -> tuple[Destination, Str
     return platform, desk.stream(platform, stream)
 
 
-def _check_choice(keys: list[str] | None, code: str | None, *, everything: bool) -> None:
-    if bool(keys) == (everything or code is not None):
-        raise ConfigError("name the records, or say --all (or --code) and name none")
+def _check_choice(keys: list[str] | None, *, everything: bool, other: str = "") -> None:
+    if bool(keys) == everything:
+        raise ConfigError(f"name the records, or say --all{other} and name none")
 
 
 def _read(payload: str | None) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 from engage_pipelines.cli.demo_world import World
 from engage_pipelines.cli.output import console, exact, print_table
 from engage_pipelines.operations import Desk, keep_books
+from engage_pipelines.settings import CONFIG_VARIABLE
 from engage_pipelines.warehouse import Totals
 
 _COUNTS = ("delivered", "accepted", "rejected", "pending", "in_doubt", "diverged", "unchanged")
@@ -70,6 +71,8 @@ def print_summary(summary: dict[str, Any], published: Path) -> None:
     console.print(f"Took {summary['seconds']:.0f} s. Summary: {published.parents[1] / 'summary.json'}")
     console.print(f"Warehouse for analysts: {published}", highlight=False)
     console.print("Look at runs, partitions and metadata in the Dagster UI: make dev")
+    settings = published.parents[1] / "engage.toml"
+    console.print(f"Ask from a terminal: export {CONFIG_VARIABLE}={settings}, then engage status", highlight=False)
 
 
 def _stage_row(name: str, totals: dict[str, Any]) -> tuple[Any, ...]:

@@ -20,7 +20,9 @@ _PILES = 10
 
 
 def status(*, config: Config = None, as_json: Json = False) -> None:
-    """How far everything is, and what waits for a person (then the exit code is 1).
+    """How far everything is, and what waits for a person.
+
+    Exit code 1: records are in doubt or missing, or receipts do not add up. Refused ones are shown, and wait.
 
     Example: `engage status --json`
     """

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engage_pipelines.cli.output import NEEDS_A_PERSON, bars, console, print_json, print_table
+from engage_pipelines.cli.output import NEEDS_A_PERSON, bars, console, print_fields, print_json, print_table
 from engage_pipelines.connector import Destination, Entity, Stream
 from engage_pipelines.errors import ConfigError
 from engage_pipelines.ingest import Loaded, Pulled
@@ -44,9 +44,9 @@ def pull(
     """
     with bars(quiet=as_json) as reporter:
         desk = Desk(load_settings(config), reporter)
-        desk.check()
         till, days = desk.source(source), _days(desk, first, last)
         entities, pulled, loaded = _entities(desk, source, entity), [], []
+        desk.check()
         if and_load:
             for each, came, result in desk.pull_and_load(till, entities, days, reread=reread):
                 pulled.append(_pulled_row(each, came))
@@ -106,15 +106,17 @@ def deliver(
     Examples: `engage deliver aiq`, `engage deliver aiq sales --from 2026-10-01 --to 2026-10-14 --dry-run`,
     `engage deliver voyado receipt_history --month 2026-09`
     """
+    if everything and (first or last):
+        raise ConfigError("--all considers all records, --from and --to those of some days: say one or the other")
     with bars(quiet=as_json) as reporter:
         desk = Desk(load_settings(config), reporter)
         platform = desk.destination(destination)
+        names = stream or [s.name for s in platform.streams if not s.history]
+        streams = [desk.stream(platform, name) for name in names]
         if not dry_run:
             desk.settings.secrets(platform.secrets)
-        names = stream or [s.name for s in platform.streams if not s.history]
         rows = []
-        for name in names:
-            declared = desk.stream(platform, name)
+        for declared in streams:
             days = None if everything else _days(desk, first, last)
             selection = _selection(desk, platform, declared, days, month, reread=reread)
             if dry_run:
@@ -157,6 +159,8 @@ def _days(desk: Desk, first: datetime | None, last: datetime | None) -> tuple[da
     end = last.date() if last else begin
     if end < begin:
         raise ConfigError(f"--to {end} is before --from {begin}")
+    if begin > (today := desk.settings.day_of(desk.now())):
+        raise ConfigError(f"--from {begin} is in the future: today is {today}")
     return begin, end
 
 
@@ -178,6 +182,8 @@ def _selection(
         except ValueError:
             raise ConfigError(f"--month {month!r}: write it as YYYY-MM") from None
         return Selection(business=(begin, min((begin + timedelta(days=31)).replace(day=1), go_live_on)))
+    if month is not None:
+        raise ConfigError(f"{platform.name} {stream.name} goes by --from and --to: --month is for history files")
     return Selection() if days is None else desk.touched(platform, stream, days, reread=reread)
 
 
@@ -200,4 +206,4 @@ def _show(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif rows:
-        print_table(title, list(rows[0]), [list(row.values()) for row in rows])
+        print_fields(title, rows)

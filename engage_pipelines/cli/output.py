@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
@@ -64,6 +64,17 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     for row in rows:
         table.add_row(*(_text(value) for value in row))
     console.print(table)
+
+
+def print_fields(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows with many fields for people: a field a line, a row a column, as no terminal is wide enough otherwise.
+
+    Args:
+        title: of the table.
+        rows: with the same fields; the first one names the row.
+    """
+    name, *fields = rows[0]
+    print_table(title, [name, *(str(row[name]) for row in rows)], [[f, *(row[f] for row in rows)] for f in fields])
 
 
 class Bars:

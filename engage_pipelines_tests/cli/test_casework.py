@@ -106,6 +106,7 @@ def test_refused_records_are_put_aside_with_a_reason(engage: Engage, sandbox: Sa
         (("rejected", "fix", "aiq", "sales", "square:O40", "--payload", "gone.json"), "gone.json: cannot be read"),
         (("rejected", "fix", "aiq", "sales", "square:O40", "--payload", "-", "--set", "a=1"), "give one of them"),
         (("resolve", "aiq", "sales", "square:O40"), "say --sent"),
+        (("resolve", "aiq", "sales", "--sent"), "say --all and name none"),
         (("resolve", "aiq", "--all", "--sent"), "name destination and stream"),
         (("resolve", "aiq", "sales", "square:O40", "--sent"), "not in doubt: square:O40"),
         (("diverged", "list", "acme"), "no enabled destination 'acme'"),

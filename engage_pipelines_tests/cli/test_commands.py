@@ -184,6 +184,37 @@ def test_a_wrong_name_says_which_there_are(engage: Engage, arguments: tuple[str,
     assert word in _one_line(done)
 
 
+@pytest.mark.parametrize("arguments", [("pull", "nonsense"), ("pull", "square", "nonsense"), ("deliver", "aiq", "x")])
+def test_a_wrong_name_is_told_before_missing_keys(engage: Engage, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / ".env").unlink()
+    assert _one_line(engage(*arguments)).startswith("ConfigError:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("deliver", "aiq", "sales", "--all", "--from", "2024-04-01"), "say one or the other"),
+        (("deliver", "aiq", "sales", "--month", "2024-03"), "aiq sales goes by --from and --to"),
+        (("load", "square", "--from", "2124-04-01"), "--from 2124-04-01 is in the future"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    engage: Engage, sandbox: Sandbox, arguments: tuple[str, ...], words: str
+) -> None:
+    done = engage(*arguments)
+    assert done.returncode == 3
+    assert words in _one_line(done)
+    assert calls_of(sandbox, "aiq") == 0
+
+
+def test_what_was_delivered_is_read_without_a_wide_terminal(engage: Engage) -> None:
+    engage("pull", "square", *DAYS, "--load")
+    done = engage("deliver", "aiq", *DAYS, "--dry-run")
+    fields = done.stderr.split("First of")[0]
+    assert all(len(line) <= 120 for line in fields.splitlines())
+    assert all(word in fields for word in ("aiq/personas", "aiq/sales", "aiq/inventory", "source_records"))
+
+
 def test_a_wrong_key_ends_with_3(engage: Engage, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("".join(f"{key}=wrong-{key}\n" for key in KEYS))
     done = engage("pull", "square", "locations")
