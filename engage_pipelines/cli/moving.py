@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engage_pipelines.cli.output import NEEDS_A_PERSON, bars, console, print_fields, print_json, print_table
+from engage_pipelines.cli.output import NEEDS_A_PERSON, bars, console, print_json, print_rows, print_table
 from engage_pipelines.connector import Destination, Entity, Stream
 from engage_pipelines.errors import ConfigError
 from engage_pipelines.ingest import Loaded, Pulled
@@ -206,4 +206,4 @@ def _show(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif rows:
-        print_fields(title, rows)
+        print_rows(title, rows)

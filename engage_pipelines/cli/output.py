@@ -66,15 +66,27 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     console.print(table)
 
 
-def print_fields(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows with many fields for people: a field a line, a row a column, as no terminal is wide enough otherwise.
+def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows with named fields for people, however narrow the terminal is.
+
+    Fields that are too many for its width get a line each, and the rows are the columns. What holds several values
+    stands in a table of its own below.
 
     Args:
         title: of the table.
-        rows: with the same fields; the first one names the row.
+        rows: with the same fields, of which the first one names the row.
     """
-    name, *fields = rows[0]
-    print_table(title, [name, *(str(row[name]) for row in rows)], [[f, *(row[f] for row in rows)] for f in fields])
+    several = [field for field in rows[0] if any(isinstance(row[field], dict | list) for row in rows)]
+    name, *fields = (field for field in rows[0] if field not in several)
+    widths = (max(len(field), *(len(_text(row[field])) for row in rows)) for field in (name, *fields))
+    # Each column has a border and a blank on both sides.
+    if sum(width + 3 for width in widths) < console.width:
+        print_table(title, [name, *fields], [[row[field] for field in (name, *fields)] for row in rows])
+    else:
+        print_table(title, [name, *(row[name] for row in rows)], [[f, *(row[f] for row in rows)] for f in fields])
+    for field in several:
+        if found := [(row[name], row[field]) for row in rows if row[field]]:
+            print_table(field, [name, ""], found)
 
 
 class Bars:
@@ -138,5 +150,7 @@ def _text(value: Any) -> str:
         return f"{value:,.1f}"
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_text(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
     # What comes from outside may look like markup.
     return "" if value is None else escape(str(value))

@@ -207,12 +207,17 @@ def test_options_that_do_not_go_together_are_refused(
     assert calls_of(sandbox, "aiq") == 0
 
 
-def test_what_was_delivered_is_read_without_a_wide_terminal(engage: Engage) -> None:
-    engage("pull", "square", *DAYS, "--load")
-    done = engage("deliver", "aiq", *DAYS, "--dry-run")
-    fields = done.stderr.split("First of")[0]
-    assert all(len(line) <= 120 for line in fields.splitlines())
-    assert all(word in fields for word in ("aiq/personas", "aiq/sales", "aiq/inventory", "source_records"))
+def test_fields_are_read_whole_without_a_wide_terminal(engage: Engage) -> None:
+    loaded = engage("pull", "square", *DAYS, "--load").stderr
+    planned = engage("deliver", "aiq", *DAYS, "--dry-run").stderr
+    delivered = engage("deliver", "aiq", *DAYS).stderr
+    for text, words in (
+        (loaded, ["inventory_counts", "quarantined", "transaction_lines: "]),
+        (planned, ["aiq/personas", "aiq/inventory", "source_records", "First of aiq/sales"]),
+        (delivered, ["aiq/personas", "aiq/inventory", "source_records", "minimal_calls"]),
+    ):
+        assert [word for word in words if word not in text] == []
+        assert max(map(len, text.split("First of")[0].splitlines())) <= 120
 
 
 def test_a_wrong_key_ends_with_3(engage: Engage, tmp_path: Path) -> None:
