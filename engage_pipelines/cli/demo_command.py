@@ -48,7 +48,7 @@ def demo(
     if json_output:
         print_json(summary)
     else:
-        print_summary(summary, Desk(load_settings(world.config)).warehouse.published_path)
+        print_summary(summary, Desk(load_settings(world.config)).warehouse.published_path, world.config)
     if not summary["reconciled"] or summary["in_doubt"]:
         console.print("The books do not balance; see the lines above and `engage status`.", style="bold red")
         raise typer.Exit(NEEDS_A_PERSON)

@@ -6,6 +6,7 @@ inspection interface; the product's own records stand between them.
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -45,8 +46,8 @@ def summarise(
     }
 
 
-def print_summary(summary: dict[str, Any], published: Path) -> None:
-    """Print the summary for people."""
+def print_summary(summary: dict[str, Any], published: Path, config: Path) -> None:
+    """Print the summary for people, and where to go on: the published warehouse and the settings of the demo."""
     columns = ["records", "pages", "calls", "seconds"]
     print_table("Pulled", ["entity", *columns], [(p["entity"], *(p[c] for c in columns)) for p in summary["pulls"]])
     counts = [c for c in _COUNTS if any(f[c] for f in summary["flows"])]
@@ -71,8 +72,9 @@ def print_summary(summary: dict[str, Any], published: Path) -> None:
     console.print(f"Took {summary['seconds']:.0f} s. Summary: {published.parents[1] / 'summary.json'}")
     console.print(f"Warehouse for analysts: {published}", highlight=False)
     console.print("Look at runs, partitions and metadata in the Dagster UI: make dev")
-    settings = published.parents[1] / "engage.toml"
-    console.print(f"Ask from a terminal: export {CONFIG_VARIABLE}={settings}, then engage status", highlight=False)
+    export = f"export {CONFIG_VARIABLE}={shlex.quote(str(config))}"
+    # As it is typed: a line that the terminal's width breaks cannot be copied.
+    console.print(f"Ask from a terminal: {export}; engage status", highlight=False, markup=False, soft_wrap=True)
 
 
 def _stage_row(name: str, totals: dict[str, Any]) -> tuple[Any, ...]:
