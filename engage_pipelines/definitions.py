@@ -1,4 +1,4 @@
-"""THE MAP: every asset, check, job and schedule, in the order of the journey.
+"""THE MAP: every asset, check, job, schedule and sensor, in the order of the journey.
 
 Importing this module needs no network, no secret and no file.
 """
@@ -9,7 +9,7 @@ import dagster as dg
 
 from engage_pipelines.model import CORE_TABLES
 from engage_pipelines.operations import Desk
-from engage_pipelines.orchestration import assets, checks, jobs
+from engage_pipelines.orchestration import assets, checks, jobs, sensors
 from engage_pipelines.orchestration.side_by_side import side_by_side_executor
 from engage_pipelines.settings import Settings, settings_or_defaults
 
@@ -41,6 +41,8 @@ def build_defs(settings: Settings | None = None, *, desk: Desk | None = None) ->
         ],
         jobs=[nightly, *([history] if any(stream.history for _, stream in streams) else [])],
         schedules=[jobs.nightly_schedule(desk, nightly)],
+        # What went wrong -> people
+        sensors=[sensors.alerts_sensor(desk)],
         # Steps are few and large, and wait for vendors: threads of one process.
         executor=side_by_side_executor,
     )

@@ -23,6 +23,8 @@ CONFIG_VARIABLE = "ENGAGE_CONFIG"
 STATE_URL_VARIABLE = "ENGAGE_STATE_URL"
 INSTANCE_URL_VARIABLE = "DAGSTER_POSTGRES_URL"
 INSTANCE_HOME_VARIABLE = "DAGSTER_HOME"
+ALERT_WEBHOOK_VARIABLE = "ENGAGE_ALERT_WEBHOOK"
+HEARTBEAT_VARIABLE = "ENGAGE_HEARTBEAT_URL"
 DEFAULT_CONFIG = "engage.toml"
 DEFAULT_INSTANCE_HOME = "data/dagster"
 
@@ -107,6 +109,13 @@ class Schedules(_Section):
     enabled: bool = False
 
 
+class AlertSettings(_Section):
+    """`[alerts]`: how messages about failed runs look; where they go is a secret of the environment."""
+
+    text_field: str = Field("text", min_length=1)
+    ui_url: str = Field("", pattern=r"^(https?://.+)?$")
+
+
 class GuardSettings(_Section):
     """`[guard]`: how far a delivery may jump before a person must look."""
 
@@ -154,6 +163,7 @@ class Settings(_Section):
     warehouse: WarehouseSettings = WarehouseSettings()
     state: StateSettings = StateSettings()
     schedules: Schedules = Schedules()
+    alerts: AlertSettings = AlertSettings()
     guard: GuardSettings = GuardSettings()
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
     destinations: dict[str, DestinationSettings] = Field(default_factory=dict)
@@ -226,6 +236,10 @@ class Settings(_Section):
                 f"missing {', '.join(missing)}: set it in the environment or in {self.file.parent / '.env'}"
             )
         return {name: environment[name] for name in names}
+
+    def has_secret(self, name: str) -> bool:
+        """Whether an environment variable has a value."""
+        return bool(_environment(self.file).get(name))
 
     def optional_secrets(self, prefix: str) -> dict[str, str]:
         """Every variable that starts with `prefix`: what a connector needs in some set-ups only."""

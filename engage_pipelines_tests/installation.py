@@ -34,6 +34,7 @@ def settings_content(url: str, folder: Path, **changes: Any) -> dict[str, Any]:
         "operator": {"time_zone": "Europe/London", "default_country": "GB", **changes.get("operator", {})},
         "warehouse": {"memory_limit": "400MB", "wait_seconds": 20},
         "schedules": changes.get("schedules", {}),
+        "alerts": changes.get("alerts", {}),
         "sources": {
             "square": {
                 "base_url": f"{url}/square", "history_from": small_shop.FIRST_DAY, "page_size": 5, "in_flight": 2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from engage_pipelines.cli import casework, demo_command, looking, moving, sandbox_command, tracing
+from engage_pipelines.cli import alerting, casework, checking, demo_command, looking, moving, sandbox_command, tracing
 
 app = typer.Typer(
     name="engage",
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.command()(demo_command.demo)
 app.command()(sandbox_command.dev)
 app.command()(sandbox_command.sandbox)
+app.command()(checking.check)
 app.command()(moving.pull)
 app.command()(moving.load)
 app.command()(moving.deliver)
@@ -26,3 +27,4 @@ app.command()(casework.resolve)
 app.add_typer(casework.diverged, name="diverged")
 app.command()(tracing.trace)
 app.command()(looking.tables)
+app.command()(alerting.alert)

@@ -24,7 +24,7 @@ def trace(
 ) -> None:
     """Tell what happened to a receipt: when it was pulled, its versions, where it was sent, who holds it now.
 
-    Examples: `engage trace square:O40`, `engage trace R40 --json`
+    Examples: `engage trace square:O40` (`transaction_id` of `core.transactions`), `engage trace R40 --json`
     """
     found = follow(Desk(load_settings(config)), receipt)
     if as_json:

@@ -107,7 +107,7 @@ class Breaker:
         """When somebody may call again, if the vendor is being left alone."""
         with self._memory.held() as now:
             outage = self._memory.outage
-            return self._moment(outage, now) if outage.is_open else None
+            return self._moment(outage.open_until, now) if outage.is_open else None
 
     def _seconds_to_wait(self, policy: RetryPolicy) -> tuple[float, str | None]:
         """Seconds until it is worth looking again, and what has not been logged about it yet."""
@@ -120,28 +120,30 @@ class Breaker:
                 self._met_at = None
                 return 0.0, None
             if now < outage.open_until:
-                self._refuse_a_late_try(outage, now, policy.patience)
-                return outage.open_until - now, self._news(outage, now)
+                waits_until = self._refuse_a_late_try(outage, now, policy.patience)
+                return outage.open_until - now, self._news(outage, now, waits_until)
             return min(_LOOK, outage.probe_until - now), None
 
-    def _refuse_a_late_try(self, outage: Outage, now: float, patience: float) -> None:
+    def _refuse_a_late_try(self, outage: Outage, now: float, patience: float) -> float:
+        """Raise if the next try is later than this client waits; gives until when it does."""
         # Never later than now: the clock may have been set back since.
         self._met_at = min(now, now if self._met_at is None else self._met_at)
         if outage.open_until > self._met_at + patience:
-            raise RetryableError(self._message(outage, now), retry_at=self._moment(outage, now))
+            raise RetryableError(self._message(outage, now), retry_at=self._moment(outage.open_until, now))
+        return self._met_at + patience
 
-    def _news(self, outage: Outage, now: float) -> str | None:
-        """Once per rest: until when nobody calls."""
+    def _news(self, outage: Outage, now: float, waits_until: float) -> str | None:
+        """Once per rest: until when nobody calls, and when whoever waits here gives up."""
         if outage.open_until == self._told:
             return None
         self._told = outage.open_until
-        return self._message(outage, now)
+        return f"{self._message(outage, now)}; given up by {self._moment(waits_until, now):%H:%M:%S %Z}"
 
     def _message(self, outage: Outage, now: float) -> str:
         return (
             f"{self._name}: failed {outage.failures} times in a row ({outage.seen}); "
-            f"left alone until {self._moment(outage, now):%Y-%m-%d %H:%M:%S %Z}"
+            f"left alone until {self._moment(outage.open_until, now):%Y-%m-%d %H:%M:%S %Z}"
         )
 
-    def _moment(self, outage: Outage, now: float) -> datetime:
-        return self._now() + timedelta(seconds=outage.open_until - now)
+    def _moment(self, at: float, now: float) -> datetime:
+        return self._now() + timedelta(seconds=at - now)

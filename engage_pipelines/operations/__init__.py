@@ -4,6 +4,7 @@ Here settings become plain objects (clients, warehouse, ledger) and one function
 them. No business is decided here, and nothing of Dagster or of a terminal is known.
 """
 
+from engage_pipelines.operations.alerts import send_alert, send_heartbeat
 from engage_pipelines.operations.books import Books, FlowStanding, keep_books
 from engage_pipelines.operations.casework import Case, discard, find_cases, fix, replay, resolve
 from engage_pipelines.operations.desk import Desk
@@ -24,5 +25,7 @@ __all__ = [
     "look",
     "replay",
     "resolve",
+    "send_alert",
+    "send_heartbeat",
     "trace",
 ]

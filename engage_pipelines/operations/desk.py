@@ -10,12 +10,13 @@ from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from engage_pipelines.connector import Destination, Entity, Source, Stream, Window
-from engage_pipelines.delivery import Bounds, Delivered, Delivery, Preview, policy_of
+from engage_pipelines.delivery import Bounds, Delivered, Delivery, Preview
 from engage_pipelines.destinations import DESTINATIONS
-from engage_pipelines.errors import ConfigError
+from engage_pipelines.errors import ConfigError, EngageError
 from engage_pipelines.http_client import Limits, VendorClient, parse_rate
 from engage_pipelines.ingest import Loaded, Loading, Pulled, Pulling, PullsInTurn, cut, pull_range
 from engage_pipelines.ingest.load import OnWindow
+from engage_pipelines.operations.preflight import check_names, preflight
 from engage_pipelines.settings import DestinationSettings, Settings, SourceSettings
 from engage_pipelines.sources import SOURCES
 from engage_pipelines.state import Bookmarks, Ledger, Queue, Runs, open_state
@@ -50,11 +51,18 @@ class Desk:
         settings: the checked settings.
         reporter: who hears of progress.
         now: the clock.
+
+    Raises:
+        ConfigError: the settings name a till or a platform that does not exist.
     """
 
     settings: Settings
     reporter: Reporter = _silent
     now: Callable[[], datetime] = field(default=_utc_now)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that name a till or a platform that does not exist."""
+        check_names(self.settings)
 
     @cached_property
     def warehouse(self) -> Warehouse:
@@ -136,24 +144,18 @@ class Desk:
         Raises:
             ConfigError, CredentialsError: the first thing that is wrong, with the way out.
         """
-        for source in self.sources:
-            self.source_options(source)
-        for destination in self.destinations:
-            self.destination_options(destination)
-            self._check_stream_names(destination)
-            for stream in destination.streams:
-                policy_of(destination.name, stream, self.settings.destinations[destination.name].in_doubt)
-        needed = [secret for source in self.sources for secret in source.secrets]
-        self.settings.secrets([*needed, *(secret for each in self.destinations for secret in each.secrets)])
+        for is_well in preflight(self.settings, self.sources, self.destinations):
+            is_well()
 
-    def _check_stream_names(self, destination: Destination) -> None:
-        configured, names = self.settings.destinations[destination.name], {s.name for s in destination.streams}
-        for table in ("batch_items", "in_doubt"):
-            for wrong in sorted(set(getattr(configured, table)) - names):
-                raise ConfigError(
-                    f"{self.settings.file}: [destinations.{destination.name}] {table}: there is no stream {wrong!r}; "
-                    f"there are: {', '.join(sorted(names))}"
-                )
+    def problems(self) -> list[EngageError]:
+        """Everything that `check` would refuse, one after the other."""
+        found: list[EngageError] = []
+        for is_well in preflight(self.settings, self.sources, self.destinations):
+            try:
+                is_well()
+            except EngageError as problem:
+                found.append(problem)
+        return found
 
     def source_options(self, source: Source) -> Any:
         """The till's own options, checked."""

@@ -18,6 +18,7 @@ from engage_pipelines.model import TABLES
 from engage_pipelines.sandbox.server import Sandbox
 from engage_pipelines_tests import small_shop
 from engage_pipelines_tests.installation import KEYS, calls_of, write_settings
+from engage_pipelines_tests.scripted_vendor import scripted_vendor
 
 ROOT = Path(__file__).parents[2]
 DAYS = ("--from", small_shop.FIRST_DAY.isoformat(), "--to", small_shop.LAST_DAY.isoformat())
@@ -64,7 +65,7 @@ def _one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_the_list_of_commands_is_known() -> None:
-    names = "deliver demo dev diverged load publish pull rejected resolve sandbox status tables trace"
+    names = "alert check deliver demo dev diverged load publish pull rejected resolve sandbox status tables trace"
     assert names.split() == COMMANDS
 
 
@@ -87,6 +88,48 @@ def test_help_is_printed_and_is_no_error(bare: Engage) -> None:
 )
 def test_a_wrong_command_line_ends_with_2(bare: Engage, arguments: tuple[str, ...]) -> None:
     assert bare(*arguments).returncode == 2
+
+
+def test_a_complete_installation_passes_the_check_without_a_call(engage: Engage, sandbox: Sandbox) -> None:
+    told = engage.json("check")
+    assert told["problems"] == []
+    assert told["sources"]["square"][0] == "locations"
+    assert sorted(told["destinations"]) == ["aiq", "crmcom", "voyado"]
+    done = engage("check")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Settings and keys are complete." in done.stderr
+    assert sum(calls_of(sandbox, vendor) for vendor in sandbox.frames) == 0
+
+
+def test_the_check_names_everything_that_is_missing_and_ends_with_3(engage: Engage) -> None:
+    (engage.folder / ".env").write_text("SQUARE_ACCESS_TOKEN=x\n")
+    done = engage("check")
+    assert done.returncode == 3
+    assert "CredentialsError: missing AIQ_API_KEY, CRMCOM_WEB_API_KEY, VOYADO_API_KEY: set it" in done.stderr
+    as_json = engage("check", "--json")
+    assert as_json.returncode == 3
+    assert [problem["error"] for problem in json.loads(as_json.stdout)["problems"]] == ["CredentialsError"]
+
+
+def test_a_misspelt_platform_is_refused_by_every_command(engage: Engage) -> None:
+    file = engage.folder / "engage.toml"
+    file.write_text(file.read_text().replace("[destinations.voyado]", "[destinations.voyadoo]"))
+    for command in (("check",), ("status",), ("deliver", "aiq")):
+        done = engage(*command)
+        assert done.returncode == 3
+        assert "[destinations] voyadoo: unknown; did you mean voyado?" in _one_line(done)
+
+
+def test_an_alert_goes_to_the_chat(engage: Engage) -> None:
+    missing = engage("alert")
+    assert missing.returncode == 3
+    assert "CredentialsError: missing ENGAGE_ALERT_WEBHOOK" in _one_line(missing)
+    with scripted_vendor((200, b"ok")) as chat:
+        sent = [engage("alert", *text, ENGAGE_ALERT_WEBHOOK=f"{chat.url}/hook") for text in ((), ("look at this",))]
+    assert [done.returncode for done in sent] == [0, 0]
+    first, second = (asked.json()["text"] for asked in chat.asked)
+    assert first.startswith("engage_pipelines: a test.")
+    assert second == "look at this"
 
 
 def test_the_journey_step_by_step(engage: Engage, sandbox: Sandbox) -> None:

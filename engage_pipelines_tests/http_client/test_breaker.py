@@ -117,9 +117,9 @@ def test_two_minutes_of_trouble_are_survived_without_anybody_and_told(
     assert account.calls == 5 + 3 + 9
     assert account.time.seconds == pytest.approx(7.5 + 30 + 60 + 120)
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        "AIQ: failed 5 times in a row (status 503); left alone until 2026-11-20 02:00:37 UTC",
-        "AIQ: failed 6 times in a row (status 503); left alone until 2026-11-20 02:01:37 UTC",
-        "AIQ: failed 7 times in a row (status 503); left alone until 2026-11-20 02:03:37 UTC",
+        "AIQ: failed 5 times in a row (status 503); left alone until 2026-11-20 02:00:37 UTC; given up by 02:30:07 UTC",
+        "AIQ: failed 6 times in a row (status 503); left alone until 2026-11-20 02:01:37 UTC; given up by 02:30:07 UTC",
+        "AIQ: failed 7 times in a row (status 503); left alone until 2026-11-20 02:03:37 UTC; given up by 02:30:07 UTC",
         "AIQ: answers again, after 7 failures in a row",
     ]
 
