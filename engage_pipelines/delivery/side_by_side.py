@@ -18,6 +18,8 @@ from engage_pipelines.errors import (
     RetryableError,
 )
 
+# Batches beyond those that may be called at once: while these wait for their answers, those are noted before and after.
+_NOTED_MEANWHILE = 2
 # A platform that fails this often in a row is down: the rest waits for the next run.
 _FAILURES_IN_A_ROW = 3
 # A platform that refuses this many records and takes none has something against us, not against them.
@@ -62,13 +64,15 @@ def side_by_side(
 ) -> Iterator[Sent]:
     """Send batches with a bounded number under way; yields each as it ends, also those under way at a stop.
 
-    The next one is read, and its file written, while those before it are under way.
+    The next one is read, and its file written, while those before it are under way. Where several may be called at
+    once a few more are under way, so that calls do not wait for the ledger: the client keeps the number of calls.
     """
+    most = in_flight + _NOTED_MEANWHILE if in_flight > 1 else 1
     under_way: set[Future[Sent]] = set()
-    with ThreadPoolExecutor(max_workers=in_flight) as pool:
+    with ThreadPoolExecutor(max_workers=most) as pool:
         for batch in batches:
             body = prepare(lane, batch)
-            while len(under_way) >= in_flight:
+            while len(under_way) >= most:
                 ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in ended)
             if not may_start():

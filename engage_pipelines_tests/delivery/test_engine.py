@@ -308,12 +308,12 @@ def test_a_spent_budget_ends_the_run_without_an_error_and_the_rest_waits(office:
     assert office.run(office.stream()).delivered == 3
 
 
-def test_a_batch_that_was_under_way_when_the_run_stopped_is_counted_too(tmp_path: Path) -> None:
+def test_batches_that_were_under_way_when_the_run_stopped_are_counted_too(tmp_path: Path) -> None:
     office = PostOffice(tmp_path, in_flight=2)
     office.fill(6)
     second_has_left, first_is_counted = threading.Event(), threading.Event()
 
-    def one_fails_while_the_other_is_under_way(session: Any, batch: Batch) -> list[Outcome]:
+    def one_fails_while_others_are_under_way(session: Any, batch: Batch) -> list[Outcome]:
         if batch.keys[0].endswith("0"):
             assert second_has_left.wait(10)
             raise CredentialsError("club: refused with 401")
@@ -321,35 +321,47 @@ def test_a_batch_that_was_under_way_when_the_run_stopped_is_counted_too(tmp_path
         assert first_is_counted.wait(10)
         return deliver_all(session, batch)
 
-    stream = office.stream(one_fails_while_the_other_is_under_way, limits=BatchLimits(items=1))
+    stream = office.stream(one_fails_while_others_are_under_way, limits=BatchLimits(items=1))
     with pytest.raises(CredentialsError):
         office.run(stream, progress=lambda done, total: first_is_counted.set())
     (run,) = office.runs.since(NIGHT)
-    assert (len(office.sent), run["delivered_count"], run["pending_count"]) == (2, 1, 5)
+    assert (len(office.sent), run["delivered_count"], run["pending_count"]) == (4, 3, 3)
     office.close()
 
 
 # --- side by side, one at a time ------------------------------------------------------------------
 
 
-def test_several_batches_are_in_flight_at_once_and_never_more_than_allowed(tmp_path: Path) -> None:
-    office = PostOffice(tmp_path, in_flight=3)
-    office.fill(9)
-    together = threading.Barrier(3, timeout=10)
-    busy, most = 0, 0
+def test_as_many_calls_as_allowed_are_in_flight_while_two_more_batches_are_noted(tmp_path: Path) -> None:
+    under_way, in_flight = threading.Barrier(5, timeout=10), threading.Barrier(3, timeout=10)
 
-    def meet(session: Any, batch: Batch) -> list[Outcome]:
-        nonlocal busy, most
-        with office.lock:
-            busy += 1
-            most = max(most, busy)
-        together.wait()
-        with office.lock:
-            busy -= 1
+    def call(session: Any, batch: Batch) -> list[Outcome]:
+        if batch.keys[0] < "acme:O005":
+            under_way.wait()
+        session.client.call("POST", "receipts", json={})
         return deliver_all(session, batch)
 
-    assert office.run(office.stream(meet, limits=BatchLimits(items=1))).delivered == 9
-    assert most == 3
+    with scripted_vendor((200, {})) as vendor:
+        answer = vendor.answer
+        # Nobody is answered before three have called.
+        vendor.answer = lambda *asked: (in_flight.wait(), answer(*asked))[1]  # type: ignore[method-assign]
+        office = PostOffice(tmp_path, in_flight=3, url=vendor.url)
+        office.fill(12)
+        assert office.run(office.stream(call, limits=BatchLimits(items=1))).delivered == 12
+        office.close()
+    assert (vendor.most_under_way, len(vendor.asked)) == (3, 12)
+
+
+def test_where_one_call_is_allowed_one_batch_is_under_way(tmp_path: Path) -> None:
+    office, noted = PostOffice(tmp_path, in_flight=1), []
+    office.fill(4)
+
+    def look(session: Any, batch: Batch) -> list[Outcome]:
+        noted.append(list(office.states().values()).count("sending"))
+        return deliver_all(session, batch)
+
+    assert office.run(office.stream(look, limits=BatchLimits(items=1))).delivered == 4
+    assert noted == [1, 1, 1, 1]
     office.close()
 
 
