@@ -29,11 +29,13 @@ class EndedRun:
         run: as Dagster has it.
         ended_at: seconds since 1970.
         wrong: what is wrong, a line each; empty if nothing is.
+        ways_out: what to do about it, a line each.
     """
 
     run: dg.DagsterRun
     ended_at: float
     wrong: Sequence[str]
+    ways_out: Sequence[str]
 
     @property
     def has_failed(self) -> bool:
@@ -59,7 +61,7 @@ def ended_runs(instance: dg.DagsterInstance, since: float, location: str | None)
         if record.end_time is not None and record.end_time >= since and _is_ours(record.dagster_run, location)
     ]
     found.sort(key=lambda each: each[0])
-    return [EndedRun(run, at, list(_wrong(instance, run))) for at, run in found]
+    return [_looked_at(instance, run, at) for at, run in found]
 
 
 def message_about(runs: Sequence[EndedRun], ui_url: str) -> str:
@@ -87,7 +89,7 @@ def _paragraph(ended: EndedRun, ui_url: str) -> str:
     verdict = "failed" if ended.has_failed else "ended, but something is wrong"
     lines = [f"engage_pipelines: {_name(run)} {verdict}.", *_first(ended.wrong)]
     where = f"{ui_url.rstrip('/')}/runs/{run.run_id}" if ui_url else run.run_id
-    return "\n".join([*lines, f"Run: {where}"])
+    return "\n".join([*lines, *ended.ways_out, f"Run: {where}"])
 
 
 def _name(run: dg.DagsterRun) -> str:
@@ -104,16 +106,16 @@ def _first(wrong: Sequence[str]) -> Iterable[str]:
         yield f"and {len(wrong) - _MOST} more"
 
 
-def _wrong(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str]:
-    events = [
-        record.event_log_entry.dagster_event
-        for record in instance.get_records_for_run(run.run_id, of_type=_TOLD).records
-    ]
-    failures = [event for event in events if event and event.is_step_failure]
-    yield from map(_failure, failures)
+def _looked_at(instance: dg.DagsterInstance, run: dg.DagsterRun, ended_at: float) -> EndedRun:
+    records = instance.get_records_for_run(run.run_id, of_type=_TOLD).records
+    events = [event for record in records if (event := record.event_log_entry.dagster_event)]
+    failures = [event for event in events if event.is_step_failure]
+    wrong = [_failure(event) for event in failures]
     if run.status is dg.DagsterRunStatus.FAILURE and not failures:
-        yield "It broke off before its steps had ended: its process was stopped, or could not start."
-    yield from (text for event in events if event and not event.is_step_failure for text in _failed_check(event))
+        wrong.append("It broke off before its steps had ended: its process was stopped, or could not start.")
+    wrong += [text for event in events if not event.is_step_failure for text in _failed_check(event)]
+    # Steps that fail together fail for one reason, mostly.
+    return EndedRun(run, ended_at, wrong, list(dict.fromkeys(way for event in failures for way in _way_out(event))))
 
 
 def _failure(event: DagsterEvent) -> str:
@@ -121,10 +123,15 @@ def _failure(event: DagsterEvent) -> str:
     failed = event.step_failure_data
     step, ours = (event.step_key or "").replace("__", "/", 1), failed.user_failure_data
     if ours and ours.description:
-        way_out = ours.metadata.get("what_to_do")
-        return f"{step}: {ours.description}" + (f". What to do: {way_out.value}" if way_out else "")
+        return f"{step}: {ours.description}"
     error = failed.error and (failed.error.cause or failed.error)
     return f"{step}: {error.cls_name if error else 'failed'}, see the run"
+
+
+def _way_out(event: DagsterEvent) -> Iterator[str]:
+    ours = event.step_failure_data.user_failure_data
+    if ours and (way_out := ours.metadata.get("what_to_do")):
+        yield f"What to do: {way_out.value}."
 
 
 def _failed_check(event: DagsterEvent) -> Iterator[str]:

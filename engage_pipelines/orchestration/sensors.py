@@ -65,7 +65,7 @@ def alerts_sensor(desk: Desk, clock: Callable[[], float] = time.time) -> dg.Sens
         owes = _heartbeat(settings, owes=before.owes_heartbeat or any(map(_is_good_night, fresh)))
         seen = {run.run.run_id: run.ended_at for run in found if run.ended_at >= now - _MARGIN_SECONDS}
         context.update_cursor(json.dumps(asdict(_Cursor(now, seen, owes))))
-        return dg.SkipReason(f"{len(fresh)} runs have ended since the last look; {said}")
+        return dg.SkipReason(f"Runs that have ended since the last look: {len(fresh)}; {said}.")
 
     return alerts
 
@@ -73,11 +73,11 @@ def alerts_sensor(desk: Desk, clock: Callable[[], float] = time.time) -> dg.Sens
 def _alert(settings: Settings, wrong: list[EndedRun]) -> str:
     """Tell of the runs with which something is wrong; says what was done, for the UI."""
     if not wrong:
-        return "nothing is wrong with them"
+        return "nothing is wrong"
     if not settings.has_secret(ALERT_WEBHOOK_VARIABLE):
-        return f"something is wrong with {len(wrong)} of them, and {ALERT_WEBHOOK_VARIABLE} is not set"
+        return f"something is wrong with {len(wrong)}, and {ALERT_WEBHOOK_VARIABLE} is not set"
     send_alert(settings, message_about(wrong, settings.alerts.ui_url))
-    return f"something is wrong with {len(wrong)} of them: told"
+    return f"something is wrong with {len(wrong)}: told"
 
 
 def _heartbeat(settings: Settings, *, owes: bool) -> bool:
