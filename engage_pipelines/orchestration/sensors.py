@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 import dagster as dg
 
@@ -33,12 +33,12 @@ class _Cursor:
 
     Attributes:
         through: when it looked last, seconds since 1970.
-        seen: id -> end of the runs that it has seen and would find again.
+        seen: ids of the runs that it has seen and would find again.
         owes_heartbeat: the dead man's switch has not heard yet of a night that went well.
     """
 
     through: float
-    seen: Mapping[str, float] = field(default_factory=dict)
+    seen: Sequence[str] = ()
     owes_heartbeat: bool = False
 
 
@@ -63,7 +63,7 @@ def alerts_sensor(desk: Desk, clock: Callable[[], float] = time.time) -> dg.Sens
         fresh = [run for run in found if context.cursor and run.run.run_id not in before.seen]
         said = _alert(settings, [run for run in fresh if run.wrong])
         owes = _heartbeat(settings, owes=before.owes_heartbeat or any(map(_is_good_night, fresh)))
-        seen = {run.run.run_id: run.ended_at for run in found if run.ended_at >= now - _MARGIN_SECONDS}
+        seen = [run.run.run_id for run in found if run.ended_at >= now - _MARGIN_SECONDS]
         context.update_cursor(json.dumps(asdict(_Cursor(now, seen, owes))))
         return dg.SkipReason(f"Runs that have ended since the last look: {len(fresh)}; {said}.")
 
