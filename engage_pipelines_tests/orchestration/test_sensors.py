@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from engage_pipelines.definitions import build_defs
 from engage_pipelines.errors import RejectedError
+from engage_pipelines.orchestration.ended_runs import ended_runs
 from engage_pipelines.orchestration.sensors import ALERTS, alerts_sensor
 from engage_pipelines_tests.installation import desk_of
 from engage_pipelines_tests.scripted_vendor import ScriptedVendor, scripted_vendor
@@ -116,6 +119,28 @@ def test_what_was_told_is_not_told_again(watch: Watch, chat: ScriptedVendor) -> 
     assert len(chat.asked) == 1
 
 
+def test_a_run_whose_end_is_written_after_a_later_look_is_told_all_the_same(
+    tmp_path: Path, instance: dg.DagsterInstance, chat: ScriptedVendor
+) -> None:
+    desk = desk_of(NOWHERE, tmp_path / "shop", keys={"ENGAGE_ALERT_WEBHOOK": f"{chat.url}/hook"})
+    # A look whose clock is five minutes ahead: the run ends before it and turns up after it.
+    watch = Watch(alerts_sensor(desk, clock=lambda: time.time() + 300), instance)
+    watch.look()
+    run(instance, error=ValueError("x"))
+    watch.look()
+    watch.look()
+    assert len(chat.asked) == 1
+
+
+def test_a_run_of_another_code_location_is_not_ours(instance: dg.DagsterInstance) -> None:
+    began = time.time()
+    for location in ("engage_pipelines", "somebody_else"):
+        crash(instance, location, **{"dagster/max_retries": "0"})
+    found = [run.run.remote_job_origin for run in ended_runs(instance, began, "engage_pipelines")]
+    assert [origin.location_name for origin in found if origin] == ["engage_pipelines"]
+    assert len(ended_runs(instance, began, None)) == 2
+
+
 def test_what_ended_before_the_first_look_is_not_told(tmp_path: Path, watch: Watch, chat: ScriptedVendor) -> None:
     run(watch.instance, error=ValueError("x"))
     later = Watch(watch.sensor, watch.instance)
@@ -191,10 +216,13 @@ def test_many_runs_are_one_message(watch: Watch, chat: ScriptedVendor) -> None:
     assert text.endswith("2 more runs, see the UI.")
 
 
-def crash(instance: dg.DagsterInstance, **tags: str) -> None:
+def crash(instance: dg.DagsterInstance, location: str = "engage_pipelines", **tags: str) -> None:
     """A night whose process ended before it did; Dagster tries it again so often."""
     job = dg.Definitions(jobs=[dg.job(name="nightly")(lambda: None)]).resolve_job_def("nightly")
-    broken = instance.create_run_for_job(job, tags={"dagster/partition": "2026-11-30", **tags})
+    repository = RemoteRepositoryOrigin(GrpcServerCodeLocationOrigin("localhost", 1, None, location), "__repository__")
+    broken = instance.create_run_for_job(
+        job, tags={"dagster/partition": "2026-11-30", **tags}, remote_job_origin=RemoteJobOrigin(repository, "nightly"),
+    )  # fmt: skip
     instance.report_run_failed(broken, "its process ended")
 
 
