@@ -18,19 +18,19 @@ def build_defs(settings: Settings | None = None, *, desk: Desk | None = None) ->
     """Make a fresh set of definitions for these settings (default: engage.toml, see `settings`)."""
     desk = desk or Desk(settings or settings_or_defaults())
     streams = [(destination, stream) for destination in desk.destinations for stream in destination.streams]
-    loads = [assets.core_assets(desk, windowed=False), assets.core_assets(desk, windowed=True)]
     loaded = {table for source in desk.sources for entity in source.entities for table in entity.tables}
-    nightly, history = jobs.nightly_job(desk), jobs.history_job(desk)
+    nightly, history, ledger = jobs.nightly_job(desk), jobs.history_job(desk), jobs.ledger_job()
     return dg.Definitions(
         assets=[
             # till -> spool
             *(assets.raw_asset(desk, source, entity) for source in desk.sources for entity in source.entities),
             # spool -> core
-            *(load for load in loads if load is not None),
+            *assets.core_assets(desk),
             # core -> platforms
             *(assets.delivery_asset(desk, destination, stream) for destination, stream in streams),
             # warehouse -> analysts
             assets.published_asset(desk),
+            assets.deliveries_asset(desk),
         ],
         asset_checks=[
             *(checks.key_is_unique(desk, table) for table in CORE_TABLES if table.name in loaded),
@@ -39,10 +39,10 @@ def build_defs(settings: Settings | None = None, *, desk: Desk | None = None) ->
             *(checks.nothing_in_doubt(desk, destination, stream) for destination, stream in streams),
             *(checks.nothing_refused(desk, destination, stream) for destination, stream in streams),
         ],
-        jobs=[nightly, *([history] if any(stream.history for _, stream in streams) else [])],
+        jobs=[nightly, ledger, *([history] if any(stream.history for _, stream in streams) else [])],
         schedules=[jobs.nightly_schedule(desk, nightly)],
-        # What went wrong -> people
-        sensors=[sensors.alerts_sensor(desk)],
+        # What went wrong -> people; what went out all the same -> analysts
+        sensors=[sensors.alerts_sensor(desk), sensors.ledger_sensor(desk, nightly, ledger)],
         # Steps are few and large, and wait for vendors: threads of one process.
         executor=side_by_side_executor,
     )

@@ -20,6 +20,7 @@ from engage_pipelines.sources import SOURCES
 from engage_pipelines_tests.installation import desk_of
 
 ROOT = Path(__file__).parents[1]
+LOADED = {table for source in SOURCES for entity in source.entities for table in entity.tables}
 NOWHERE = "http://127.0.0.1:9"
 _LOAD = """
 import socket
@@ -45,11 +46,10 @@ def _keys(definitions: dg.Definitions) -> set[str]:
 
 
 def test_the_assets_are_what_the_lists_imply(definitions: dg.Definitions) -> None:
-    filled = {table for source in SOURCES for entity in source.entities for table in entity.tables}
     implied = {f"raw/{source.name}__{entity.name}" for source in SOURCES for entity in source.entities}
-    implied |= {f"core/{table.name}" for table in CORE_TABLES if table.name in filled}
+    implied |= {f"core/{table.name}" for table in CORE_TABLES if table.name in LOADED}
     implied |= {f"{destination.name}/{stream.name}" for destination in DESTINATIONS for stream in destination.streams}
-    assert _keys(definitions) == implied | {"ops/published"}
+    assert _keys(definitions) == implied | {"ops/published", "ops/deliveries"}
 
 
 def test_the_names_that_people_know_are_there(definitions: dg.Definitions) -> None:
@@ -60,7 +60,7 @@ def test_the_names_that_people_know_are_there(definitions: dg.Definitions) -> No
         "core/transaction_lines", "core/transaction_tenders", "core/payments",
         "aiq/sales", "aiq/personas", "aiq/inventory", "crmcom/products",
         "voyado/stores", "voyado/contacts", "voyado/contact_history", "voyado/receipts", "voyado/receipt_history",
-        "ops/published",
+        "ops/published", "ops/deliveries",
     }  # fmt: skip
     assert _keys(definitions) == wanted
 
@@ -76,7 +76,7 @@ def test_nothing_is_needed_to_load_the_definitions(tmp_path: Path) -> None:
 
 def test_definitions_load_where_nothing_is_configured(tmp_path: Path) -> None:
     defs = build_defs(Settings(file=tmp_path / "engage.toml"))
-    assert _keys(defs) == {"ops/published"}
+    assert _keys(defs) == {"ops/published", "ops/deliveries"}
     dg.Definitions.validate_loadable(defs)
 
 
@@ -116,19 +116,23 @@ def test_the_columns_in_the_ui_are_those_of_the_model(definitions: dg.Definition
 def test_each_writer_and_each_platform_has_a_pool_of_its_own(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
-    assert pools["core/transactions"] == pools["core/products"] == pools["ops/published"] == {"warehouse"}
+    assert pools["core/transactions"] == pools["core/products"] == pools["ops/deliveries"] == {"warehouse"}
     assert pools["raw/square__orders"] == {"source_square_orders"}
     for destination in DESTINATIONS:
         for stream in destination.streams:
             assert pools[f"{destination.name}/{stream.name}"] == {f"destination_{destination.name}"}
 
 
-def test_deliveries_begin_before_checks_and_checks_are_one_at_a_time(definitions: dg.Definitions) -> None:
+def test_who_is_waited_for_longest_begins_first_and_readers_are_one_at_a_time(definitions: dg.Definitions) -> None:
     steps = {node.name: node.definition for node in definitions.resolve_job_def("nightly").nodes}
-    checks = {name: step for name, step in steps.items() if name.startswith("core__")}
-    assert {step.pool for step in checks.values()} == {"checks"}
-    assert {step.tags.get("dagster/priority", "0") for step in checks.values()} == {"0"}
-    assert steps["voyado__receipts"].tags["dagster/priority"] == steps["aiq__sales"].tags["dagster/priority"] == "1"
+    readers = {name: step for name, step in steps.items() if name.startswith("core__") or name == "ops__published"}
+    assert {step.pool for step in readers.values()} == {"readers"}
+
+    def priority(name: str) -> int:
+        return int(steps[name].tags.get("dagster/priority", "0"))
+
+    assert priority("voyado__receipts") > priority("aiq__sales") > priority("core__transactions_key_is_unique")
+    assert priority("core__transactions_key_is_unique") > priority("ops__published")
 
 
 def test_steps_run_side_by_side_in_the_process_of_the_run(definitions: dg.Definitions) -> None:
@@ -160,4 +164,21 @@ def test_order_follows_from_dependencies(definitions: dg.Definitions) -> None:
     assert {"core/inventory_levels", "aiq/sales"} <= parents("aiq", "inventory")
     assert {"core/transactions", "voyado/contacts"} <= parents("voyado", "receipts")
     assert "voyado/contact_history" in parents("voyado", "receipt_history")
-    assert {"core/transactions", "aiq/sales"} <= parents("ops", "published")
+    assert parents("ops", "published") == {f"core/{table.name}" for table in CORE_TABLES if table.name in LOADED}
+    assert {"aiq/sales", "voyado/receipts", "ops/published"} <= parents("ops", "deliveries")
+
+
+def test_what_the_sql_reads_is_loaded_before(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+
+    def loaded_before(*path: str) -> set[str]:
+        return {key.path[1] for key in graph.get(dg.AssetKey(list(path))).parent_keys if key.path[0] == "core"}
+
+    # A refund finds its receipt through its payment, a line its product, and each its day in the store's time zone.
+    assert loaded_before("core", "transactions") == {"payments", "products", "stores"}
+    assert loaded_before("core", "customers") == loaded_before("core", "payments") == {"stores"}
+    assert loaded_before("core", "inventory_levels") == loaded_before("core", "stores") == set()
+    assert loaded_before("aiq", "inventory") == {"inventory_levels", "products", "stores"}
+    assert loaded_before("voyado", "receipts") == {
+        "customers", "products", "stores", "transactions", "transaction_lines", "transaction_tenders",
+    }  # fmt: skip

@@ -95,10 +95,11 @@ class _Loop:
 def _stages(desk: Desk) -> tuple[list[AssetPath], list[AssetPath], list[AssetPath]]:
     inbound: list[AssetPath] = [("raw", f"{s.name}__{e.name}") for s in desk.sources for e in s.entities]
     inbound += [("core", t) for t in dict.fromkeys(t for s in desk.sources for e in s.entities for t in e.tables)]
+    inbound.append(("ops", "published"))
     live = [(d, s) for d in desk.destinations for s in d.streams if not s.history]
     stores: list[AssetPath] = [(d.name, s.name) for d, s in live if _goes_first(s)]
     outbound: list[AssetPath] = [(d.name, s.name) for d, s in live if not _goes_first(s)]
-    return inbound, stores, [*outbound, ("ops", "published")]
+    return inbound, stores, [*outbound, ("ops", "deliveries")]
 
 
 def _goes_first(stream: Stream) -> bool:

@@ -259,9 +259,12 @@ class Desk:
         """Say what delivering a stream would do; needs no credentials and sends nothing."""
         return self.delivery(destination).preview(stream, selection)
 
-    def publish(self) -> Published:
-        """Refresh the ledger's mirror and publish the warehouse."""
-        return publish(self.warehouse, self.ledger.mirror())
+    def publish(self, *, with_ledger: bool = True) -> Published:
+        """Publish the warehouse, with the ledger as it is now or as it was when it was last published.
+
+        While something is delivered the ledger is better left alone: to read it takes long, and plans wait for it.
+        """
+        return publish(self.warehouse, self.ledger.mirror() if with_ledger else ())
 
     def touched(
         self, destination: Destination, stream: Stream, days: tuple[date, date], *, reread: bool = False

@@ -13,17 +13,23 @@ from engage_pipelines.connector import Destination, Entity, Source, Stream
 from engage_pipelines.model import TABLE_BY_NAME
 from engage_pipelines.operations import Desk
 from engage_pipelines.orchestration.failures import as_dagster_failure
+from engage_pipelines.orchestration.lineage import Pairs, filled_together, read_by_delivery, read_by_loads, tables_of
 from engage_pipelines.orchestration.loading import load_days, load_present_state
 from engage_pipelines.orchestration.partitions import business_range, daily, days_of, months_before
 from engage_pipelines.orchestration.recording import DayRecorder
 from engage_pipelines.warehouse import Selection
 
 WAREHOUSE_POOL = "warehouse"
+# What opens the warehouse and is waited for by nobody: one at a time, so that a delivery's plan gets its turn.
+READERS_POOL = "readers"
 # A run with this tag goes back over the trailing days and over any night that was missed.
 REREAD_TAG = "engage/reread"
 # A load with this tag shapes also what core has in the same version: after an upgrade that changed a mapping.
 ANEW_TAG = "engage/anew"
 _ONE_RUN = dg.BackfillPolicy.single_run()
+# Of steps that may begin at the same moment, whose vendor is waited for longest comes first: a call for each record,
+# then other deliveries, then checks (0), then the first publication.
+_LONG_DELIVERY, _DELIVERY, _PUBLICATION = "2", "1", "-1"
 # The version of Dagster is pinned; its reminder would be printed once per asset at every start.
 warnings.filterwarnings("ignore", message=".*backfill_policy.*", category=dg.BetaWarning)
 
@@ -51,16 +57,19 @@ def raw_asset(desk: Desk, source: Source, entity: Entity) -> dg.AssetsDefinition
     return pulled
 
 
-def core_assets(desk: Desk, *, windowed: bool) -> dg.AssetsDefinition | None:
-    """The core tables that windowed entities fill by day, or those that show the present state."""
-    pairs = [(s, e) for s in desk.sources for e in s.entities if e.windowed is windowed]
-    if not pairs:
-        return None
-    specs = [_core_spec(desk, table, pairs, windowed=windowed) for table in _tables(pairs)]
+def core_assets(desk: Desk) -> list[dg.AssetsDefinition]:
+    """The core tables: one step for those that the same entities fill, so that one which fails stops no other."""
+    pairs = [(source, entity) for source in desk.sources for entity in source.entities]
+    together = [filled_together([p for p in pairs if p[1].windowed is windowed]) for windowed in (False, True)]
+    return [_load(desk, group) for groups in together for group in groups]
+
+
+def _load(desk: Desk, pairs: Pairs) -> dg.AssetsDefinition:
+    tables, windowed = tables_of(pairs), pairs[0][1].windowed
 
     @dg.multi_asset(
-        name="load_days" if windowed else "load_present_state",
-        specs=specs,
+        name=f"load_{tables[0]}",
+        specs=[_core_spec(desk, table, pairs, windowed=windowed) for table in tables],
         backfill_policy=_ONE_RUN if windowed else None,
         pool=WAREHOUSE_POOL,
     )
@@ -74,7 +83,7 @@ def core_assets(desk: Desk, *, windowed: bool) -> dg.AssetsDefinition | None:
                     )  # fmt: skip
             else:
                 done = load_present_state(desk, pairs, _yesterday(desk))
-        for table in _tables(pairs):
+        for table in tables:
             yield dg.MaterializeResult(
                 asset_key=["core", table], metadata=_metadata({"rows": done.rows.get(table, 0), **done.totals})
             )
@@ -104,10 +113,12 @@ def delivery_asset(desk: Desk, destination: Destination, stream: Stream) -> dg.A
         description=f"{stream.summary} In doubt after a crash: {stream.in_doubt.policy}.",
         partitions_def=_stream_partitions(desk, destination, stream),
         backfill_policy=_ONE_RUN if stream.windowed else None,
-        deps=[["core", stream.selects], *([destination.name, name] for name in stream.after)],
+        deps=[
+            *(["core", table] for table in read_by_delivery(destination, stream)),
+            *([destination.name, name] for name in stream.after),
+        ],
         pool=f"destination_{destination.name}",
-        # Before the checks that could begin at the same moment: the sooner a platform is waited for, the better.
-        op_tags={PRIORITY_TAG: "1"},
+        op_tags={PRIORITY_TAG: _LONG_DELIVERY if stream.limits.items == 1 else _DELIVERY},
         # A preview makes nothing, so nothing after it runs.
         output_required=False,
     )
@@ -134,25 +145,47 @@ def _selection(desk: Desk, destination: Destination, stream: Stream, context: dg
 
 
 def published_asset(desk: Desk) -> dg.AssetsDefinition:
-    """`ops/published`: the analysts' copy."""
-    deps = [[d.name, s.name] for d in desk.destinations for s in d.streams if not s.history]
-    deps += [["core", table] for table in _tables([(s, e) for s in desk.sources for e in s.entities])]
+    """`ops/published`: the analysts' copy; no platform holds it up."""
+    entities = [(source, entity) for source in desk.sources for entity in source.entities]
 
     @dg.asset(
         key=["ops", "published"],
         group_name="ops",
         kinds={"duckdb"},
-        description="The copy of the warehouse that analysts open, with the ledger as `ops.deliveries`.",
-        deps=deps,
-        pool=WAREHOUSE_POOL,
+        description="The copy of the warehouse that analysts open, as soon as everything is loaded.",
+        deps=[["core", table] for table in tables_of(entities)],
+        pool=READERS_POOL,
+        op_tags={PRIORITY_TAG: _PUBLICATION},
     )
     def published() -> dg.MaterializeResult[Any]:
-        with as_dagster_failure():
-            result = desk.publish()
-        rows = {f"rows {name}": count for name, count in result.rows.items()}
-        return dg.MaterializeResult(metadata=_metadata({"bytes": result.bytes, "seconds": result.seconds, **rows}))
+        return _publish(desk, with_ledger=False)
 
     return published
+
+
+def deliveries_asset(desk: Desk) -> dg.AssetsDefinition:
+    """`ops/deliveries`: the ledger in the analysts' copy, once the deliveries are through."""
+    streams = [[d.name, s.name] for d in desk.destinations for s in d.streams if not s.history]
+
+    @dg.asset(
+        key=["ops", "deliveries"],
+        group_name="ops",
+        kinds={"duckdb"},
+        description="What went where: the ledger in the copy that analysts open, after the deliveries.",
+        deps=[*streams, ["ops", "published"]],
+        pool=WAREHOUSE_POOL,
+    )
+    def deliveries() -> dg.MaterializeResult[Any]:
+        return _publish(desk, with_ledger=True)
+
+    return deliveries
+
+
+def _publish(desk: Desk, *, with_ledger: bool) -> dg.MaterializeResult[Any]:
+    with as_dagster_failure():
+        result = desk.publish(with_ledger=with_ledger)
+    rows = {f"rows {name}": count for name, count in result.rows.items()}
+    return dg.MaterializeResult(metadata=_metadata({"bytes": result.bytes, "seconds": result.seconds, **rows}))
 
 
 def _is_reread(context: dg.AssetExecutionContext) -> bool:
@@ -163,24 +196,22 @@ def _is_tagged(context: dg.AssetExecutionContext, tag: str) -> bool:
     return context.run.tags.get(tag) == "true"
 
 
-def _tables(pairs: list[tuple[Source, Entity]]) -> list[str]:
-    return list(dict.fromkeys(table for _, entity in pairs for table in entity.tables))
-
-
-def _core_spec(desk: Desk, name: str, pairs: list[tuple[Source, Entity]], *, windowed: bool) -> dg.AssetSpec:
+def _core_spec(desk: Desk, name: str, pairs: Pairs, *, windowed: bool) -> dg.AssetSpec:
     table = TABLE_BY_NAME[f"core.{name}"]
     columns = [
         dg.TableColumn(c.name, c.duckdb_type, c.description, dg.TableColumnConstraints(nullable=not c.required))
         for c in table.columns
     ]
-    present = [] if not windowed else [["core", "products"], ["core", "stores"]]
     return dg.AssetSpec(
         ["core", name],
         group_name="core",
         kinds={"duckdb"},
         description=table.description,
         partitions_def=daily(desk) if windowed else None,
-        deps=[*(["raw", f"{s.name}__{e.name}"] for s, e in pairs if name in e.tables), *present],
+        deps=[
+            *(["raw", f"{s.name}__{e.name}"] for s, e in pairs if name in e.tables),
+            *(["core", table] for table in read_by_loads(pairs)),
+        ],
         metadata={"dagster/column_schema": dg.TableSchema(columns=columns), "dagster/table_name": table.full_name},
     )
 

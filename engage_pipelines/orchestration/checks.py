@@ -1,16 +1,15 @@
 """Asset checks: keys are unique, windows complete, receipts add up, nothing in doubt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 
 from engage_pipelines.connector import Destination, Stream
 from engage_pipelines.model import Table
 from engage_pipelines.operations import Desk
+from engage_pipelines.orchestration.assets import READERS_POOL
 from engage_pipelines.warehouse import duplicate_keys, incomplete_windows, payments_apart, receipts_out_of_balance
 
-# One at a time: each opens the warehouse, and a delivery that begins at the same moment needs it more urgently.
-_POOL = "checks"
 # The metadata shows a few examples; all of them are one query away in the published warehouse.
 _EXAMPLES = 10
 
@@ -37,6 +36,7 @@ def payments_agree(desk: Desk) -> dg.AssetChecksDefinition:
         ["core", "payments"], "payments_agree",
         "Every completed payment is on its receipt, with the same amount; every receipt's payment is in the list.",
         lambda: [key for key, _ in payments_apart(desk.warehouse)],
+        after=[["core", "transactions"]],
     )  # fmt: skip
 
 
@@ -76,8 +76,9 @@ def _check(
     description: str,
     find: Callable[[], list[str]],
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    after: Sequence[Sequence[str]] = (),
 ) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=asset, name=name, description=description, pool=_POOL)
+    @dg.asset_check(asset=asset, name=name, description=description, pool=READERS_POOL, additional_deps=after)
     def check() -> dg.AssetCheckResult:
         found = find()
         return dg.AssetCheckResult(

@@ -9,6 +9,7 @@ from engage_pipelines.settings import yesterday
 
 NIGHTLY = "nightly"
 HISTORY = "history"
+LEDGER = "ledger"
 
 
 def nightly_job(desk: Desk) -> UnresolvedAssetJobDefinition:
@@ -24,6 +25,15 @@ def history_job(desk: Desk) -> UnresolvedAssetJobDefinition:
     """One month of the migration before go-live: contacts first, then receipts."""
     return dg.define_asset_job(
         HISTORY, selection=_history(desk), description="One month of receipts before go-live, as files."
+    )
+
+
+def ledger_job() -> UnresolvedAssetJobDefinition:
+    """What went where, in the analysts' copy; a night does it itself if all deliveries went through."""
+    return dg.define_asset_job(
+        LEDGER,
+        selection=dg.AssetSelection.assets(["ops", "deliveries"]),
+        description="Publishes the ledger, after a night in which a delivery failed.",
     )
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import dagster as dg
 
-from engage_pipelines.connector import Entity, Source, Window
+from engage_pipelines.connector import Entity, Window
 from engage_pipelines.ingest import Loaded
 from engage_pipelines.operations import Desk
+from engage_pipelines.orchestration.lineage import Pairs
 from engage_pipelines.orchestration.partitions import each_day
 from engage_pipelines.orchestration.recording import DayRecorder
 from engage_pipelines.warehouse import LoadResult
-
-Pairs = Sequence[tuple[Source, Entity]]
 
 
 @dataclass(slots=True)

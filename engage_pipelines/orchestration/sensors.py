@@ -1,7 +1,7 @@
-"""The sensor that tells people: of runs that failed, and of nights that ended with something wrong.
+"""The sensors: one tells people what went wrong, one publishes the ledger after a night in which something did.
 
-It reads what Dagster has noted and opens no warehouse, so it can look at any time. A message is sent before it is noted
-that it was: after a crash it may come twice, and none is lost.
+The first reads what Dagster has noted and opens no warehouse, so it can look at any time. A message is sent before it
+is noted that it was: after a crash it may come twice, and none is lost.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from engage_pipelines.errors import EngageError
 from engage_pipelines.operations import Desk, send_alert, send_heartbeat
 from engage_pipelines.orchestration.ended_runs import EndedRun, ended_runs, message_about
-from engage_pipelines.orchestration.jobs import NIGHTLY
+from engage_pipelines.orchestration.jobs import LEDGER, NIGHTLY
 from engage_pipelines.settings import ALERT_WEBHOOK_VARIABLE, HEARTBEAT_VARIABLE, Settings
 
 _LOG = logging.getLogger(__name__)
@@ -68,6 +69,26 @@ def alerts_sensor(desk: Desk, clock: Callable[[], float] = time.time) -> dg.Sens
         return dg.SkipReason(f"Runs that have ended since the last look: {len(fresh)}; {said}.")
 
     return alerts
+
+
+def ledger_sensor(
+    desk: Desk, nightly: UnresolvedAssetJobDefinition, ledger: UnresolvedAssetJobDefinition
+) -> dg.SensorDefinition:
+    """`ledger_after_a_failed_night`: what did go out that night is in the analysts' copy all the same."""
+    enabled = desk.settings.schedules.enabled
+
+    @dg.run_status_sensor(
+        name="ledger_after_a_failed_night",
+        run_status=dg.DagsterRunStatus.FAILURE,
+        monitored_jobs=[nightly],
+        request_job=ledger,
+        default_status=dg.DefaultSensorStatus.RUNNING if enabled else dg.DefaultSensorStatus.STOPPED,
+        description=f"Runs the job {LEDGER} when a run of {NIGHTLY} has failed.",
+    )
+    def ledger_after_a_failed_night(context: dg.RunStatusSensorContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=context.dagster_run.run_id)
+
+    return ledger_after_a_failed_night
 
 
 def _alert(settings: Settings, wrong: list[EndedRun]) -> str:

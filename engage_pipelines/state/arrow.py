@@ -16,6 +16,9 @@ from engage_pipelines.on_use import arrow_csv
 
 # More at once takes longer: they leave the processor's cache, and the collector goes through them.
 _CHUNK = 1_000
+# Up to so many rows SQLite puts the result aside first; from more on that costs more than it can be worth.
+_ASIDE = 1_000_000
+_ASIDE_CHUNK = 5_000
 
 
 def read_arrow(engine: sa.Engine, query: Any, names: Sequence[str]) -> pa.Table:
@@ -26,11 +29,13 @@ def read_arrow(engine: sa.Engine, query: Any, names: Sequence[str]) -> pa.Table:
     rows = query.subquery().c
     with engine.connect() as connection:
         found = connection.execute(sa.select(*(sa.cast(gather(rows[name]), sa.Text) for name in names))).one()
+    return pa.Table.from_batches([_gathered(found, _texts(names))]).cast(_schema(names))
+
+
+def _gathered(columns: Sequence[str | None], schema: pa.Schema) -> pa.RecordBatch:
     # Postgres gives nothing at all for no rows.
-    columns = [msgspec.json.decode(text) if text else [] for text in found]
-    texts = _texts(names)
-    read = pa.table([pa.array(c, field.type) for field, c in zip(texts, columns, strict=True)], schema=texts)
-    return read.cast(_schema(names))
+    values = [msgspec.json.decode(text) if text else [] for text in columns]
+    return pa.record_batch([pa.array(v, f.type) for f, v in zip(schema, values, strict=True)], schema=schema)
 
 
 @contextmanager
@@ -52,17 +57,31 @@ def _from_sqlite(engine: sa.Engine, sql: str, schema: pa.Schema) -> Iterator[Ite
     raw = engine.raw_connection()
     try:
         cursor = raw.cursor()
-        cursor.execute(sql)
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            while rows := cursor.fetchmany(_CHUNK):
-                arrays = [pa.array(c, f.type) for f, c in zip(schema, zip(*rows, strict=True), strict=True)]
-                yield pa.record_batch(arrays, schema=schema)
-
-        yield batches()
+        ((found,),) = cursor.execute(f"select count(*) from (select 1 from ({sql}) limit {_ASIDE + 1})").fetchall()
+        yield _put_aside(cursor, sql, schema) if found <= _ASIDE else _row_by_row(cursor, sql, schema)
+        cursor.execute("drop table if exists temp.aside")
         cursor.close()
     finally:
         raw.close()
+
+
+def _put_aside(cursor: Any, sql: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Rows in pieces of one text a column: beside a delivery each row by itself would wait for the interpreter."""
+    names = ", ".join(f"json_group_array({name})" for name in schema.names)
+    cursor.execute("drop table if exists temp.aside")
+    cursor.execute(f"create temp table aside as {sql}")
+    ((last,),) = cursor.execute("select coalesce(max(rowid), 0) from temp.aside").fetchall()
+    for first in range(1, last + 1, _ASIDE_CHUNK):
+        piece = f"select * from temp.aside where rowid between {first} and {first + _ASIDE_CHUNK - 1} order by rowid"
+        (columns,) = cursor.execute(f"select {names} from ({piece})").fetchall()
+        yield _gathered(columns, schema)
+
+
+def _row_by_row(cursor: Any, sql: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    cursor.execute(sql)
+    while rows := cursor.fetchmany(_CHUNK):
+        arrays = [pa.array(c, f.type) for f, c in zip(schema, zip(*rows, strict=True), strict=True)]
+        yield pa.record_batch(arrays, schema=schema)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from engage_pipelines_tests import small_shop
 from engage_pipelines_tests.installation import calls_of
 from engage_pipelines_tests.small_shop import DAYS
 
-SALES, PERSONAS, PUBLISHED = ("aiq", "sales"), ("aiq", "personas"), ("ops", "published")
+SALES, PERSONAS, DELIVERIES = ("aiq", "sales"), ("aiq", "personas"), ("ops", "deliveries")
 
 
 def launch(
@@ -63,7 +63,7 @@ def with_guard(desk: Desk, **guard: Any) -> Desk:
 def test_a_preview_is_an_observation_and_nothing_leaves(
     loaded: Desk, instance: dg.DagsterInstance, sandbox: Sandbox
 ) -> None:
-    result = launch(loaded, instance, [SALES, PUBLISHED], aiq__sales={"preview": True})
+    result = launch(loaded, instance, [SALES, DELIVERIES], aiq__sales={"preview": True})
     seen = observed(result)["aiq/sales"]
     assert made(result) == set()
     assert (seen["new"], seen["source_records"]) == (small_shop.RECEIPTS - 2 + 1, small_shop.RECEIPTS + 1)

@@ -46,9 +46,9 @@ def _event(key: dg.AssetKey, day: str, run_id: str = "run-1", number: int = 0) -
     )
     return dg.EventLogEntry(
         error_info=None, user_message="", level=10, run_id=run_id, timestamp=1_700_000_000.0 + number,
-        step_key="load_days", job_name="nightly",
+        step_key="load_transactions", job_name="nightly",
         dagster_event=DagsterEvent(
-            "ASSET_MATERIALIZATION", "nightly", step_key="load_days",
+            "ASSET_MATERIALIZATION", "nightly", step_key="load_transactions",
             event_specific_data=StepMaterializationData(materialization),
         ),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from engage_pipelines.definitions import build_defs
@@ -91,6 +92,52 @@ def test_a_week_side_by_side_is_the_same_and_stays_within_each_accounts_limits(
         assert 0 < sandbox.frames[vendor].most_in_flight <= in_flight
 
 
+def _night(desk: Desk, instance: dg.DagsterInstance) -> dict[str, str]:
+    """Run the week side by side, as a night does; gives how each step ended."""
+    tags = {"dagster/asset_partition_range_start": WEEK[0], "dagster/asset_partition_range_end": WEEK[-1]}
+    run = run_job(build_defs(desk=desk).resolve_job_def("nightly"), instance, tags=tags)
+    return {step.step_key: step.status.value for step in instance.get_run_step_stats(run.run_id)}
+
+
+def _published(desk: Desk, rows_of: str) -> int:
+    """How many rows the analysts' copy has."""
+    with duckdb.connect(str(desk.warehouse.published_path), read_only=True) as copy:
+        ((found,),) = copy.execute(f"select count(*) from {rows_of}").fetchall()
+    return int(found)
+
+
+def test_a_platform_that_fails_holds_up_neither_analysts_nor_other_platforms(
+    sandbox: Sandbox, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    desk = desk_of(sandbox.url, tmp_path, keys={**KEYS, "AIQ_API_KEY": "wrong"})
+    ended = _night(desk, instance)
+    failed = {key for key, status in ended.items() if status == "FAILURE"}
+    assert failed == {"aiq__personas"}
+    assert ended["ops__published"] == ended["voyado__receipts"] == ended["crmcom__products"] == "SUCCESS"
+    assert {"aiq__sales", "aiq__inventory", "ops__deliveries"}.isdisjoint(ended)
+    assert _published(desk, "core.transactions") == small_shop.RECEIPTS + 1
+    assert sandbox.stand_ins["voyado"].report()["receipts_by_channel"] == {"api": 9}
+
+    # The sensor has the ledger published then: what did go out is told, too.
+    assert _published(desk, "ops.deliveries") == 0
+    run = run_job(build_defs(desk=desk).resolve_job_def("ledger"), instance)
+    assert run.status is dg.DagsterRunStatus.SUCCESS
+    assert _published(desk, "ops.deliveries where destination = 'voyado' and stream = 'receipts'") > 0
+
+
+def test_a_pull_that_fails_stops_what_reads_it_and_nothing_else(
+    sandbox: Sandbox, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    sandbox.add_fault("square", kind="expired_token", route="inventory/counts")
+    ended = _night(desk_of(sandbox.url, tmp_path), instance)
+    assert {key for key, status in ended.items() if status == "FAILURE"} == {"raw__square__inventory_counts"}
+    assert {"load_inventory_levels", "aiq__inventory"}.isdisjoint(ended)
+    # What analysts see is whole, or it is that of the night before.
+    assert "ops__published" not in ended
+    assert ended["load_transactions"] == ended["aiq__sales"] == ended["voyado__receipts"] == "SUCCESS"
+    assert sandbox.stand_ins["aiq"].report()["sales"] == small_shop.RECEIPTS - 2 + 1
+
+
 def test_days_are_shaped_anew_by_a_tag_and_left_alone_without_it(loaded: Desk, instance: dg.DagsterInstance) -> None:
     job = build_defs(desk=loaded).resolve_job_def("nightly")
     selection = [dg.AssetKey(list(path)) for path in CORE[3:]]
@@ -98,7 +145,7 @@ def test_days_are_shaped_anew_by_a_tag_and_left_alone_without_it(loaded: Desk, i
     changed = []
     for extra in ({}, {"engage/anew": "true"}):
         result = job.execute_in_process(instance=instance, tags=days | extra, asset_selection=selection)
-        (event,) = result.asset_materializations_for_node("load_days")[:1]
+        (event,) = result.asset_materializations_for_node("load_transactions")[:1]
         changed.append(event.metadata["changed"].value)
     assert changed[0] == 0
     assert changed[1] >= small_shop.RECEIPTS
@@ -131,7 +178,7 @@ def test_a_failure_keeps_the_days_before_it(sandbox: Sandbox, tmp_path: Path, in
     with pytest.raises(Exception, match=r"."):
         runner.run_days("nightly", DAYS, CORE)
     assert _days(instance, "core", "transactions") == WEEK[:4]
-    assert _days(instance, "core", "payments") == WEEK[:4]
+    assert _days(instance, "core", "payments") == WEEK
     assert _days(instance, "core", "customers") == WEEK
     day = "select count(*) from core.transactions where source_transaction_id like 'O%' and business_on"
     assert rows(desk, f"{day} <= date '2024-03-31'") == [(24,)]

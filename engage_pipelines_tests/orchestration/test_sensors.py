@@ -280,3 +280,18 @@ def test_it_runs_where_it_has_somebody_to_tell(
 ) -> None:
     definitions = build_defs(desk=desk_of(NOWHERE, tmp_path, keys=keys))
     assert definitions.resolve_sensor_def(ALERTS).default_status is status
+
+
+def test_a_night_that_failed_has_its_ledger_published(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    repository = build_defs(desk=desk_of(NOWHERE, tmp_path / "shop")).get_repository_def()
+    sensor = repository.get_sensor_def("ledger_after_a_failed_night")
+    assert [target.job_name for target in sensor.targets] == ["ledger"]
+    failed = run(instance, error=ValueError("broken"))
+    context = dg.build_run_status_sensor_context(
+        sensor_name=sensor.name, dagster_event=failed.get_run_failure_event(), dagster_instance=instance,
+        dagster_run=failed.dagster_run,
+    )  # fmt: skip
+    asked = sensor(context)
+    # By the run's id: once for each that failed.
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.run_key == failed.run_id
