@@ -21,7 +21,7 @@ from engage_pipelines.settings import parse_settings
 from engage_pipelines.warehouse.database import Connection
 
 LINES = 3
-MEMORY_LIMIT = "150MB"
+MEMORY_LIMIT = "140MB"
 FIRST_DAY = date(2024, 11, 1)
 GO_LIVE_ON = date(2026, 11, 1)
 _DAYS = (GO_LIVE_ON - FIRST_DAY).days
