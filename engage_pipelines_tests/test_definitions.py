@@ -168,6 +168,14 @@ def test_order_follows_from_dependencies(definitions: dg.Definitions) -> None:
     assert {"aiq/sales", "voyado/receipts", "ops/published"} <= parents("ops", "deliveries")
 
 
+def test_payments_are_compared_with_receipts_once_both_are_loaded(definitions: dg.Definitions) -> None:
+    steps = definitions.resolve_job_def("nightly").graph.dependencies
+    (inputs,) = (needs for step, needs in steps.items() if step.name == "core__payments_payments_agree")
+    assert {need.node for need in inputs.values() if isinstance(need, dg.DependencyDefinition)} == {
+        "load_payments", "load_transactions",
+    }  # fmt: skip
+
+
 def test_what_the_sql_reads_is_loaded_before(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
 
