@@ -19,6 +19,8 @@ from engage_pipelines.orchestration.partitions import business_range, daily, day
 from engage_pipelines.orchestration.recording import DayRecorder
 from engage_pipelines.warehouse import Selection
 
+# The step of `ops/published`: it succeeds once a night has loaded everything.
+PUBLISHED_STEP = "ops__published"
 WAREHOUSE_POOL = "warehouse"
 # What opens the warehouse and is waited for by nobody: one at a time, so that a delivery's plan gets its turn.
 READERS_POOL = "readers"

@@ -14,9 +14,11 @@ from dataclasses import asdict, dataclass
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.execution.stats import StepEventStatus
 
 from engage_pipelines.errors import EngageError
 from engage_pipelines.operations import Desk, send_alert, send_heartbeat
+from engage_pipelines.orchestration.assets import PUBLISHED_STEP
 from engage_pipelines.orchestration.ended_runs import EndedRun, ended_runs, message_about
 from engage_pipelines.orchestration.jobs import LEDGER, NIGHTLY
 from engage_pipelines.settings import ALERT_WEBHOOK_VARIABLE, HEARTBEAT_VARIABLE, Settings
@@ -74,7 +76,10 @@ def alerts_sensor(desk: Desk, clock: Callable[[], float] = time.time) -> dg.Sens
 def ledger_sensor(
     desk: Desk, nightly: UnresolvedAssetJobDefinition, ledger: UnresolvedAssetJobDefinition
 ) -> dg.SensorDefinition:
-    """`ledger_after_a_failed_night`: what did go out that night is in the analysts' copy all the same."""
+    """`ledger_after_a_failed_night`: what did go out that night is in the analysts' copy all the same.
+
+    Not where something could not be loaded: to publish makes a copy of everything, and that would not be whole.
+    """
     enabled = desk.settings.schedules.enabled
 
     @dg.run_status_sensor(
@@ -83,10 +88,14 @@ def ledger_sensor(
         monitored_jobs=[nightly],
         request_job=ledger,
         default_status=dg.DefaultSensorStatus.RUNNING if enabled else dg.DefaultSensorStatus.STOPPED,
-        description=f"Runs the job {LEDGER} when a run of {NIGHTLY} has failed.",
+        description=f"Runs the job {LEDGER} when a run of {NIGHTLY} has failed that had loaded everything.",
     )
-    def ledger_after_a_failed_night(context: dg.RunStatusSensorContext) -> dg.RunRequest:
-        return dg.RunRequest(run_key=context.dagster_run.run_id)
+    def ledger_after_a_failed_night(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        run_id = context.dagster_run.run_id
+        published = context.instance.get_run_step_stats(run_id, [PUBLISHED_STEP])
+        if [step.status for step in published] != [StepEventStatus.SUCCESS]:
+            return dg.SkipReason("Not everything was loaded: the copy stays that of the night before.")
+        return dg.RunRequest(run_key=run_id)
 
     return ledger_after_a_failed_night
 

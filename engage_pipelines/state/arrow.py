@@ -58,9 +58,12 @@ def _from_sqlite(engine: sa.Engine, sql: str, schema: pa.Schema) -> Iterator[Ite
     try:
         cursor = raw.cursor()
         ((found,),) = cursor.execute(f"select count(*) from (select 1 from ({sql}) limit {_ASIDE + 1})").fetchall()
-        yield _put_aside(cursor, sql, schema) if found <= _ASIDE else _row_by_row(cursor, sql, schema)
-        cursor.execute("drop table if exists temp.aside")
-        cursor.close()
+        try:
+            yield _put_aside(cursor, sql, schema) if found <= _ASIDE else _row_by_row(cursor, sql, schema)
+        finally:
+            # The connection is used again, by others.
+            cursor.execute("drop table if exists temp.aside")
+            cursor.close()
     finally:
         raw.close()
 

@@ -282,16 +282,38 @@ def test_it_runs_where_it_has_somebody_to_tell(
     assert definitions.resolve_sensor_def(ALERTS).default_status is status
 
 
-def test_a_night_that_failed_has_its_ledger_published(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+@pytest.mark.parametrize("is_loaded", [True, False])
+def test_a_night_that_failed_has_its_ledger_published_if_everything_was_loaded(
+    tmp_path: Path, instance: dg.DagsterInstance, *, is_loaded: bool
+) -> None:
     repository = build_defs(desk=desk_of(NOWHERE, tmp_path / "shop")).get_repository_def()
     sensor = repository.get_sensor_def("ledger_after_a_failed_night")
     assert [target.job_name for target in sensor.targets] == ["ledger"]
-    failed = run(instance, error=ValueError("broken"))
+
+    @dg.asset(key=["core", "transactions"])
+    def transactions() -> None:
+        if not is_loaded:
+            raise ValueError("broken")
+
+    @dg.asset(key=["ops", "published"], deps=[transactions])
+    def published() -> None: ...
+
+    @dg.asset(key=["aiq", "sales"], deps=[transactions, published])
+    def sales() -> None:
+        raise ValueError("broken")
+
+    job = dg.Definitions(
+        assets=[transactions, published, sales], jobs=[dg.define_asset_job("nightly")]
+    ).resolve_job_def("nightly")
+    failed = job.execute_in_process(instance=instance, run_config=_QUIET, raise_on_error=False)
     context = dg.build_run_status_sensor_context(
         sensor_name=sensor.name, dagster_event=failed.get_run_failure_event(), dagster_instance=instance,
         dagster_run=failed.dagster_run,
     )  # fmt: skip
     asked = sensor(context)
-    # By the run's id: once for each that failed.
-    assert isinstance(asked, dg.RunRequest)
-    assert asked.run_key == failed.run_id
+    if is_loaded:
+        # By the run's id: once for each that failed.
+        assert isinstance(asked, dg.RunRequest)
+        assert asked.run_key == failed.run_id
+    else:
+        assert isinstance(asked, dg.SkipReason)

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from engage_pipelines.state import arrow
 from engage_pipelines.state.arrow import read_arrow, stream_arrow
 
 NAMES = ("record_key", "reason", "call_count", "settled_at")
@@ -38,11 +37,7 @@ def _read(engine: sa.Engine, sql: str) -> pa.Table:
         return rows.read_all()
 
 
-@pytest.mark.parametrize("aside", [0, ROWS, ROWS - 1])
-def test_all_rows_come_in_their_order_as_they_are(
-    engine: sa.Engine, aside: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(arrow, "_ASIDE", aside)
+def test_all_rows_come_in_their_order_as_they_are(engine: sa.Engine) -> None:
     found = _read(engine, "notes")
     assert found["record_key"].to_pylist() == [f"k{i}" for i in range(ROWS, 0, -1)]
     assert found.slice(ROWS - 15, 1).to_pylist() == [
@@ -54,10 +49,36 @@ def test_all_rows_come_in_their_order_as_they_are(
     assert _read(engine, "notes where call_count < 0").num_rows == 0
 
 
+def test_more_rows_than_are_put_aside_come_too(tmp_path: Path) -> None:
+    many = 1_000_001
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'large.db'}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("create table notes (record_key text, call_count int)")
+        connection.exec_driver_sql(
+            f"with recursive n(i) as (select 1 union all select i + 1 from n where i < {many}) "
+            "insert into notes select 'k' || i, iif(i % 5, i, null) from n"
+        )
+    names = NAMES[0], NAMES[2]
+    query = sa.select(*(sa.literal_column(name).label(name) for name in names)).select_from(sa.text("notes"))
+    with stream_arrow(engine, query, names) as rows:
+        found = rows.read_all()
+    engine.dispose()
+    assert (found.num_rows, found["call_count"].null_count) == (many, many // 5)
+    assert found.slice(many - 1).to_pylist() == [{"record_key": f"k{many}", "call_count": many}]
+
+
 def test_nothing_is_left_behind_when_a_reader_stops_early(engine: sa.Engine) -> None:
     query = sa.select(*(sa.literal_column(name).label(name) for name in NAMES)).select_from(sa.text("notes"))
     with stream_arrow(engine, query, NAMES) as rows:
         assert rows.read_next_batch().num_rows < ROWS
+
+    def give_up() -> None:
+        with stream_arrow(engine, query, NAMES) as rows:
+            rows.read_next_batch()
+            raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        give_up()
     with engine.connect() as connection:
         assert connection.exec_driver_sql("select name from sqlite_temp_schema").fetchall() == []
     assert _read(engine, "notes").num_rows == ROWS
