@@ -18,8 +18,7 @@ from engage_pipelines.operations import Desk
 from engage_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
-    from engage_pipelines.orchestration.lineage import tables_of
-from engage_pipelines.orchestration.runs import AssetPath, InProcess
+    from engage_pipelines.orchestration.runs import AssetPath, InProcess
 
 _DEFAULT_RECEIPTS = 20_000
 
@@ -94,9 +93,8 @@ class _Loop:
 
 
 def _stages(desk: Desk) -> tuple[list[AssetPath], list[AssetPath], list[AssetPath]]:
-    pairs = [(source, entity) for source in desk.sources for entity in source.entities]
-    inbound: list[AssetPath] = [("raw", f"{source.name}__{entity.name}") for source, entity in pairs]
-    inbound += [("core", table) for table in tables_of(pairs)]
+    inbound: list[AssetPath] = [("raw", f"{s.name}__{e.name}") for s in desk.sources for e in s.entities]
+    inbound += [("core", t) for t in dict.fromkeys(t for s in desk.sources for e in s.entities for t in e.tables)]
     inbound.append(("ops", "published"))
     live = [(d, s) for d in desk.destinations for s in d.streams if not s.history]
     stores: list[AssetPath] = [(d.name, s.name) for d, s in live if _goes_first(s)]
